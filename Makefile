@@ -1,0 +1,42 @@
+# Every target makes and fills .venv by itself; nothing is needed but Python 3.11-3.13 and pip.
+PYTHON ?= python3
+FAISS ?= cpu
+BIN := .venv/bin
+INSTALLED := .venv/.installed-$(FAISS)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help install quickstart test test-slow lint format docs clean
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(FAISS),dev]'
+	@rm -f .venv/.installed-*
+	@touch $@
+
+install: $(INSTALLED)  ## Make .venv with everything in it
+
+quickstart: $(INSTALLED)  ## Run the quickstart study and write its report
+	$(BIN)/labelbench run experiments/quickstart.yaml
+
+test: $(INSTALLED)  ## All tests this machine can run
+	$(PYTEST) -n 2 --dist worksteal -m "not ray and not gpu and not browser and not network and not slow"
+	$(PYTEST) -m "(ray or browser or gpu) and not slow and not network"
+
+test-slow: $(INSTALLED)  ## Long matrices and chaos
+	$(PYTEST) -m "slow and not network"
+
+lint: $(INSTALLED)  ## Style, types and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

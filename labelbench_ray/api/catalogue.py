@@ -1,0 +1,92 @@
+"""What there is to choose from, and what each thing is: behind `list`, `show` and `validate`."""
+
+import dataclasses
+import inspect
+import typing
+from pathlib import Path
+from typing import Any
+
+from labelbench_ray.api.grid import plan
+from labelbench_ray.config import Experiment
+from labelbench_ray.datasets.base import DATASETS
+from labelbench_ray.encoders.base import ENCODERS
+from labelbench_ray.errors import UnknownNameError
+from labelbench_ray.metrics.classification import METRICS
+from labelbench_ray.oracles.base import ORACLES
+from labelbench_ray.registry import Registry, did_you_mean
+from labelbench_ray.strategies.base import STRATEGIES
+from labelbench_ray.trainers.base import ALGORITHMS, TRAINERS
+
+TABLES: dict[str, Registry[Any]] = {
+    table.kind: table for table in (DATASETS, ENCODERS, TRAINERS, ALGORITHMS, STRATEGIES, ORACLES)
+}
+KINDS = (*TABLES, "metric")
+
+
+def list_names(kind: str | None = None) -> dict[str, list[str]]:
+    """Names of one kind, or of all. Imports no plug-in. Raises UnknownNameError."""
+    if kind is None:
+        return {each: _names(each) for each in KINDS}
+    if kind not in KINDS:
+        raise UnknownNameError("kind", kind, did_you_mean(kind, KINDS))
+    return {kind: _names(kind)}
+
+
+def show(kind: str, name: str) -> dict[str, Any]:
+    """What a plug-in is: its description, its parameters with their defaults, and its card where it has one."""
+    list_names(kind)
+    if kind == "metric":
+        if name not in METRICS:
+            raise UnknownNameError(kind, name, did_you_mean(name, METRICS))
+        return {"kind": kind, "name": name, **dataclasses.asdict(METRICS[name])}
+    plugin = TABLES[kind].get(name)
+    told: dict[str, Any] = {
+        "kind": kind,
+        "name": name,
+        "description": inspect.getdoc(plugin) or "",
+        "parameters": [_parameter(field) for field in dataclasses.fields(plugin) if field.init],
+    }
+    if kind == "strategy":
+        told["needs"] = [field for field, value in dataclasses.asdict(plugin.needs).items() if value]
+    return told
+
+
+def validate(kind: str, target: str) -> dict[str, Any]:
+    """Check an experiment file (kind ``experiment``), or that a plug-in can be imported and built from its defaults.
+
+    Raises what is wrong.
+    """
+    if kind == "experiment":
+        prepared = plan(Experiment.load(Path(target)))
+        return {"kind": kind, "name": prepared.experiment.name, "trials": len(prepared.trials)}
+    told = show(kind, target)
+    required = [one["name"] for one in told.get("parameters", []) if one["default"] == "required"]
+    if kind != "metric" and not required:
+        plugin = TABLES[kind].build(target)
+        if kind == "dataset":
+            told["card"] = dataclasses.asdict(plugin.open().card)
+    return {**told, "required": required}
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(METRICS) if kind == "metric" else TABLES[kind].names()
+
+
+def _parameter(field: "dataclasses.Field[Any]") -> dict[str, str]:
+    if field.default is not dataclasses.MISSING:
+        default = str(getattr(field.default, "name", field.default))
+    elif field.default_factory is not dataclasses.MISSING:
+        made = field.default_factory()
+        default = str(getattr(made, "name", made))
+    else:
+        default = "required"
+    hint = field.type if isinstance(field.type, str) else _type_name(field.type)
+    return {"name": field.name, "type": hint, "default": default}
+
+
+def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is typing.Annotated:
+        return _type_name(typing.get_args(hint)[0])
+    return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -1,0 +1,1 @@
+"""The trial loop, its state and its result rows."""

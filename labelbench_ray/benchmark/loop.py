@@ -1,0 +1,276 @@
+"""One trial: train on the labels bought so far, measure, choose the next batch, buy it, write the round. Again.
+
+Everything a round decides depends only on the trial and on the batches in the ledger, so a trial that was killed goes
+on from its last finished round with the numbers it would have had.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelbench_ray.benchmark.evaluation import Evaluator
+from labelbench_ray.benchmark.provenance import machine, numeric_class, peak_memory_gib, versions
+from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
+from labelbench_ray.benchmark.state import TrialLedger
+from labelbench_ray.config import EvaluationTrial, Trial
+from labelbench_ray.errors import DataError, SelectionError
+from labelbench_ray.identity import describe
+from labelbench_ray.oracles.base import Oracle
+from labelbench_ray.pool import Pool
+from labelbench_ray.seeding import stream
+from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
+from labelbench_ray.strategies.base import SelectionRequest
+from labelbench_ray.trainers.base import EncoderLoader, Fitted, TrainingData
+from labelbench_ray.types import Ids, Images, Labels, Launch, Rows, Split, Task
+
+Batch = tuple[Ids, Labels]
+MakeSpread = Callable[[Sequence[ShardRows]], Spread]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrialInputs:
+    """All that a trial reads, opened; and where its work is done."""
+
+    dataset_name: str
+    task: Task
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    can_flip: bool
+    features: Mapping[Split, Rows]
+    weak: tuple[Rows, ...]
+    strong: tuple[Rows, ...]
+    images: Mapping[Split, Images]
+    encoder: EncoderLoader | None
+    evaluator: Evaluator
+    launch: Launch
+    device: str
+    shards: int = 1
+    threads: int = 1
+    make_spread: MakeSpread = spread_locally
+
+    @property
+    def num_rows(self) -> int:
+        """N of the pool."""
+        return len(self.evaluator.truth["train"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundDone:
+    """What a watcher may want to know of a round that is on disk."""
+
+    round: int
+    num_labeled: int
+    values: Mapping[str, Mapping[str, float]]
+
+
+def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterator[RoundDone]:
+    """Run the rounds that are not in the ledger yet, yielding each once it is safely written.
+
+    Raises SelectionError, TrainingError, DataError or LedgerError; finished rounds stay.
+    """
+    pool, oracle = Pool(inputs.num_rows, excluded_ids=inputs.evaluator.excluded["train"]), _oracle(trial, inputs)
+    first_round = ledger.finished_rounds()
+    batches = ledger.batches() or [_initial_batch(trial, pool, oracle)]
+    for ids, labels in batches:
+        pool = pool.with_labels(ids, labels)
+    initial = Pool(inputs.num_rows).with_labels(*batches[0]).fingerprint()
+    if first_round:
+        oracle.spent, oracle.annotation_rounds = pool.num_labeled, _annotation_rounds(ledger)
+    pending = [(0, *batches[0])] if first_round == 0 else []
+
+    for round_index in range(first_round, trial.schedule.rounds):
+        if round_index > 0 and len(batches) <= round_index:
+            break  # the pool ended: the last batch was smaller and there is nothing left to buy
+        started = time.perf_counter()
+        with ledger.work_dir(round_index) as work_dir:
+            fitted, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
+            bought_before = pool
+            if round_index + 1 < trial.schedule.rounds and pool.num_unlabeled:
+                begun = time.perf_counter()
+                batch = _buy(trial, inputs, pool, fitted, oracle, round_index)
+                costs["select_s"] = time.perf_counter() - begun
+                batches.append(batch)
+                pending.append((round_index + 1, *batch))
+                pool = pool.with_labels(*batch)
+            costs |= {"annotation_rounds": oracle.annotation_rounds, "peak_memory_gib": peak_memory_gib()}
+            costs["round_s"] = time.perf_counter() - started
+            key = _row_key(trial, inputs, round_index, bought_before, initial)
+            rows = rows_table(key, {**values, COST: costs})
+            ledger.commit_round(round_index, rows, bought_table(trial.id, pending))
+        pending = []
+        yield RoundDone(round=round_index, num_labeled=bought_before.num_labeled, values=values)
+
+
+def run_evaluation(trial: EvaluationTrial, inputs: TrialInputs, ledger: TrialLedger) -> Iterator[RoundDone]:
+    """Train and measure once, on a set that another trial bought."""
+    if ledger.finished_rounds():
+        return
+    ids, labels = np.array(trial.ids_L, np.int64), np.array(trial.labels_L, np.int64)
+    pool = Pool(inputs.num_rows, excluded_ids=inputs.evaluator.excluded["train"]).with_labels(ids, labels)
+    started = time.perf_counter()
+    with ledger.work_dir(0) as work_dir:
+        fitted, values, costs = _train_and_measure(trial, inputs, pool, 0, work_dir)
+        fitted.save(ledger.folder / "model")
+        costs |= {"peak_memory_gib": peak_memory_gib(), "round_s": time.perf_counter() - started}
+        key = _row_key(trial, inputs, 0, pool, trial.initial)
+        ledger.commit_round(0, rows_table(key, {**values, COST: costs}), bought_table(trial.id, [(0, ids, labels)]))
+    yield RoundDone(round=0, num_labeled=pool.num_labeled, values=values)
+
+
+def describe_trial(trial: Trial | EvaluationTrial, experiment: str, device: str) -> dict[str, Any]:
+    """What was asked, what it became, and with what it was made: the trial's ``trial.json``."""
+    return {
+        "experiment": experiment,
+        "trial": trial.id,
+        "kind": trial.kind,
+        "labels": trial.labels(),
+        "seed": trial.seed,
+        "identity": trial.identity(),
+        "asked": {"trainer": describe(trial.trainer, resolve_paths=False)},
+        "numeric_class": numeric_class(device),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def draw_initial_ids(candidate_ids: Ids, num_rows: int, count: int, seed: int, draw: str) -> Ids:
+    """The first batch: equal for every strategy of a seed, whatever else differs.
+
+    ``labelbench`` draws as its published runs did: ``RandomState(seed + 42).choice(N, count, replace=False)``.
+    """
+    if draw == "labelbench":
+        legacy = np.random.RandomState(seed + 42)
+        return legacy.choice(num_rows, count, replace=False).astype(np.int64)
+    return stream(seed, "initial").permutation(candidate_ids)[:count].astype(np.int64)
+
+
+def _oracle(trial: Trial, inputs: TrialInputs) -> Oracle:
+    truth_N = inputs.evaluator.truth["train"]
+    return Oracle.of(trial.oracle, truth_N, len(inputs.class_names), stream(trial.seed, "oracle"))
+
+
+def _initial_batch(trial: Trial, pool: Pool, oracle: Oracle) -> Batch:
+    count = trial.schedule.initial
+    if count > pool.num_unlabeled:
+        raise DataError(
+            trial.dataset.name, f"the pool has {pool.num_unlabeled} rows; lower `schedule.initial` from {count}"
+        )
+    ids = draw_initial_ids(pool.unlabeled_ids(), pool.num_rows, count, trial.seed, trial.schedule.initial_draw)
+    oracle.open_round(count)
+    return ids, oracle.label(ids)
+
+
+def _annotation_rounds(ledger: TrialLedger) -> int:
+    counts = [row["value"] for row in ledger.rows().to_pylist() if row["metric"] == "annotation_rounds"]
+    return int(counts[-1])
+
+
+def _train_and_measure(
+    trial: Trial | EvaluationTrial, inputs: TrialInputs, pool: Pool, round_index: int, work_dir: Any
+) -> tuple[Fitted, dict[str, dict[str, float]], dict[str, float]]:
+    data = TrainingData(
+        task=inputs.task,
+        class_names=inputs.class_names,
+        templates=inputs.templates,
+        can_flip=inputs.can_flip,
+        num_rows=inputs.num_rows,
+        ids_L=pool.ids_L,
+        labels_L=pool.labels_L,
+        excluded_ids=pool.excluded_ids,
+        features=inputs.features,
+        weak=inputs.weak,
+        strong=inputs.strong,
+        images=inputs.images,
+        encoder=inputs.encoder,
+        tile_rows=trial.tile_rows if isinstance(trial, Trial) else trial.selected_by.tile_rows,
+        work_dir=work_dir,
+        launch=inputs.launch,
+        device=inputs.device,
+        seed=trial.seed,
+        round_index=round_index,
+    )
+    started = time.perf_counter()
+    fitted = trial.trainer.fit(data)
+    trained = time.perf_counter()
+    values = inputs.evaluator.measure(fitted.scores, pool)
+    values["train"] = dict(fitted.summary)
+    return fitted, values, {"train_s": trained - started, "evaluate_s": time.perf_counter() - trained}
+
+
+def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: Oracle, round_index: int) -> Batch:
+    """Let the strategy choose, check that it kept its contract, and pay for every id exactly once."""
+    count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
+    oracle.open_round(count)
+    answers: dict[int, int] = {}
+
+    def ask(ids: Ids) -> Labels:
+        labels = oracle.label(ids)
+        answers.update(zip(ids.tolist(), labels.tolist(), strict=True))
+        return labels
+
+    strategy = trial.strategy
+    request = SelectionRequest(
+        num_rows=pool.num_rows,
+        num_classes=len(inputs.class_names),
+        tile_rows=fitted.scores["train"].tile_rows,
+        labels_to_buy=count,
+        ids_L=pool.ids_L,
+        labels_L=pool.labels_L,
+        excluded_ids=pool.excluded_ids,
+        spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, fitted.scores["train"])),
+        task=inputs.task,
+        ask=ask if strategy.needs.labels_in_batch else None,
+    )
+    try:
+        ids = np.asarray(strategy.select(request, stream(trial.seed, "select", strategy.name, round_index)), np.int64)
+        _check_selection(ids, request, answers)
+    except SelectionError as error:
+        raise SelectionError(strategy.name, error.args[1]) from error
+    not_asked = ids[~np.isin(ids, np.array(list(answers), np.int64))]
+    if len(not_asked):
+        ask(not_asked)
+    return ids, np.array([answers[example_id] for example_id in ids.tolist()], np.int64)
+
+
+def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:
+    taken = np.sort(np.concatenate([pool.ids_L, pool.excluded_ids]))
+    return [
+        ShardRows(
+            shard=shard,
+            num_rows=pool.num_rows,
+            tile_rows=scores.tile_rows,
+            taken_ids=taken,
+            probabilities=scores if needs.probabilities else None,
+            representations=scores if needs.embeddings else None,
+            threads=inputs.threads,
+        )
+        for shard in cut_into_shards(pool.num_rows, scores.tile_rows, inputs.shards)
+    ]
+
+
+def _check_selection(ids: Ids, request: SelectionRequest, answers: Mapping[int, int]) -> None:
+    if len(ids) != request.labels_to_buy or len(set(ids.tolist())) != len(ids):
+        raise SelectionError("", f"returned {len(set(ids.tolist()))} distinct ids for {request.labels_to_buy} labels")
+    if ids.min() < 0 or ids.max() >= request.num_rows or not request.for_sale()[ids].all():
+        raise SelectionError("", "returned an id that is not for sale")
+    if set(answers) - set(ids.tolist()):
+        raise SelectionError("", "asked for labels that it did not return")
+
+
+def _row_key(trial: Trial | EvaluationTrial, inputs: TrialInputs, round_index: int, pool: Pool, initial: str) -> RowKey:
+    strategy = trial.strategy if isinstance(trial, Trial) else trial.selected_by.strategy
+    return RowKey(
+        trial=trial.id,
+        kind=trial.kind,
+        **trial.labels(),
+        seed=trial.seed,
+        round=round_index,
+        num_labeled=pool.num_labeled,
+        bought=pool.fingerprint(),
+        initial=initial,
+        numeric_class=numeric_class(inputs.device),
+        cheats=strategy.needs.hidden_labels,
+    )

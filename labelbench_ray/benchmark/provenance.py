@@ -1,0 +1,65 @@
+"""What a number was made with: kept beside every trial, and the numeric class of its rows."""
+
+import functools
+import importlib.metadata
+import platform
+import sys
+from typing import Any
+
+PACKAGES = (
+    "labelbench_ray",
+    "numpy",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "ray",
+    "pyarrow",
+    "scikit-learn",
+)
+
+
+def numeric_class(device: str) -> str:
+    """Rows of one numeric class are comparable bit by bit; across classes only within rounding.
+
+    Device kind, instruction set of the processor, and the version of the library that does the arithmetic.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        kind = torch.cuda.get_device_name(0).replace(" ", "_")
+    else:
+        kind = f"{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}-torch{torch.__version__}"
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine this process runs on."""
+    import psutil
+
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far."""
+    import resource
+
+    scale = 2**30 if sys.platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

@@ -1,0 +1,116 @@
+"""Result rows: their columns, and how one round is written and read.
+
+The ledger is the truth; MLflow and the report are made from it. A round is one folder, renamed into place when whole:
+
+    <results>/trials/<trial>/rounds/0003/rows.parquet     one row per (split, metric)
+    <results>/trials/<trial>/rounds/0003/bought.parquet   the batch bought at the end of the round, for round 4
+
+Round 0 trains on the initial batch; its ``bought.parquet`` holds batch 0 (drawn) and batch 1 (selected). Batch b
+is what round b trains on first. The last round buys nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+
+from labelbench_ray.errors import LedgerError
+from labelbench_ray.types import TrialKind
+
+SCHEMA_VERSION = 1
+
+COST = "cost"
+"""The split of rows that measure the machine, not the model: seconds, memory, annotation rounds. They differ between
+two equal runs; all other rows do not."""
+
+ROW_SCHEMA = pa.schema(
+    [
+        ("trial", pa.string()),  # content id of the trial
+        ("kind", pa.string()),  # selection | evaluation
+        ("dataset", pa.string()),
+        ("encoder", pa.string()),
+        ("trainer", pa.string()),
+        ("strategy", pa.string()),  # of the trial that selected, also for evaluations
+        ("oracle", pa.string()),
+        ("schedule", pa.string()),  # "20+20x5": initial + labels a round x rounds
+        ("seed", pa.int64()),
+        ("round", pa.int32()),
+        ("num_labeled", pa.int64()),
+        ("split", pa.string()),  # pool | val | test | cost
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("bought", pa.string()),  # digest of the set of (id, label) trained on
+        ("initial", pa.string()),  # digest of the initial batch: equal for all strategies of a seed
+        ("numeric_class", pa.string()),  # device, instruction set, library, dtype: rows of different classes may differ
+        ("cheats", pa.bool_()),  # the strategy looked at labels nobody bought
+    ],
+    metadata={"labelbench_ray_schema": str(SCHEMA_VERSION)},
+)
+
+BOUGHT_SCHEMA = pa.schema(
+    [
+        ("trial", pa.string()),
+        ("batch", pa.int32()),
+        ("rank", pa.int64()),  # order of buying within the batch
+        ("example_id", pa.int64()),
+        ("label", pa.int64()),
+    ],
+    metadata={"labelbench_ray_schema": str(SCHEMA_VERSION)},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowKey:
+    """What all rows of a round share: the columns of ROW_SCHEMA but split, metric and value."""
+
+    trial: str
+    kind: TrialKind
+    dataset: str
+    encoder: str
+    trainer: str
+    strategy: str
+    oracle: str
+    schedule: str
+    seed: int
+    round: int
+    num_labeled: int
+    bought: str
+    initial: str
+    numeric_class: str
+    cheats: bool
+
+
+def rows_table(key: RowKey, values: Mapping[str, Mapping[str, float]]) -> pa.Table:
+    """Rows of one round from ``{split: {metric: value}}``, in that order."""
+    shared = asdict(key)
+    rows = [
+        {**shared, "split": split, "metric": metric, "value": float(value)}
+        for split, metrics in values.items()
+        for metric, value in metrics.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
+
+
+def bought_table(trial: str, batches: Iterable[tuple[int, Any, Any]]) -> pa.Table:
+    """Rows of ``(batch, ids, labels)`` in order of buying."""
+    rows = [
+        {"trial": trial, "batch": batch, "rank": rank, "example_id": int(example_id), "label": int(label)}
+        for batch, ids, labels in batches
+        for rank, (example_id, label) in enumerate(zip(ids, labels, strict=True))
+    ]
+    return pa.Table.from_pylist(rows, schema=BOUGHT_SCHEMA)
+
+
+def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """The table with its columns in order. Raises LedgerError for rows of another version or another shape."""
+    version = (table.schema.metadata or {}).get(b"labelbench_ray_schema", b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise LedgerError(where, f"rows of schema {version}", f"this version reads schema {SCHEMA_VERSION}")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise LedgerError(where, f"rows do not fit the schema ({error})", "move the file away and run again") from None
+
+
+ROW_KEY_COLUMNS = tuple(field.name for field in fields(RowKey))

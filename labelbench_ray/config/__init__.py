@@ -1,0 +1,18 @@
+"""What a study asks for: the experiment file, checked, and its trials."""
+
+from labelbench_ray.config.experiment import Experiment
+from labelbench_ray.config.parts import Evaluation, FeatureSpec, Resources, Schedule, Selection, Tracking
+from labelbench_ray.config.trial import EvaluationTrial, Trial, label
+
+__all__ = [
+    "Evaluation",
+    "EvaluationTrial",
+    "Experiment",
+    "FeatureSpec",
+    "Resources",
+    "Schedule",
+    "Selection",
+    "Tracking",
+    "Trial",
+    "label",
+]

@@ -1,0 +1,158 @@
+"""An experiment file, checked, and the trials it stands for.
+
+An unknown key is an error with a suggestion. A list where one value is expected is a grid axis:
+``strategy: [random, badge]`` or ``trainer: {name: linear, learning_rate: [0.001, 0.003]}``. A trial is one point of the
+grid with one seed; its id is the digest of everything that can change a number, so equal trials are never run twice.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from labelbench_ray.config.parts import Evaluation, FeatureSpec, Part, Resources, Schedule, Selection, Tracking, checked
+from labelbench_ray.config.reading import grid, read_spec, variants
+from labelbench_ray.config.trial import Trial
+from labelbench_ray.datasets.base import DATASETS, Dataset
+from labelbench_ray.encoders.base import ENCODERS, Encoder
+from labelbench_ray.errors import SpecError
+from labelbench_ray.oracles.base import ORACLES, NoiseModel
+from labelbench_ray.registry import did_you_mean
+from labelbench_ray.strategies.base import STRATEGIES, Strategy
+from labelbench_ray.trainers.base import TRAINERS, Trainer
+
+
+class Experiment(Part):
+    """A study: everything that an experiment file may say."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    dataset: tuple[Any, ...]
+    encoder: tuple[Any, ...] | None = None
+    trainer: tuple[Any, ...]
+    strategy: tuple[Any, ...]
+    oracle: tuple[Any, ...] = Field("perfect", validate_default=True)
+    schedule: tuple[Schedule, ...]
+    seeds: tuple[int, ...]
+    evaluate: tuple[Evaluation, ...] = ()
+    features: FeatureSpec = FeatureSpec()
+    selection: Selection = Selection()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _datasets(cls, value: Any) -> tuple[Dataset, ...]:
+        return variants(value, DATASETS)
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _encoders(cls, value: Any) -> tuple[Encoder, ...] | None:
+        return None if value is None else variants(value, ENCODERS)
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _trainers(cls, value: Any) -> tuple[Trainer, ...]:
+        return variants(value, TRAINERS)
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _strategies(cls, value: Any) -> tuple[Strategy, ...]:
+        return variants(value, STRATEGIES)
+
+    @field_validator("oracle", mode="before")
+    @classmethod
+    def _oracles(cls, value: Any) -> tuple[NoiseModel, ...]:
+        return variants(value, ORACLES)
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _schedules(cls, value: Any) -> tuple[Schedule, ...]:
+        entries = value if isinstance(value, list | tuple) else [value]
+        points = [point for entry in entries for point in (grid(entry) if isinstance(entry, Mapping) else [entry])]
+        return tuple(checked(Schedule, point, "schedule") for point in points)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> tuple[int, ...]:
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return tuple(range(value))
+        if isinstance(value, list | tuple) and value and all(isinstance(s, int) and s >= 0 for s in value):
+            if len(set(value)) < len(value):
+                raise SpecError("seeds", f"a seed is listed twice in {list(value)}")
+            return tuple(value)
+        raise SpecError("seeds", f"expected a positive count or a list of seeds, got {value!r}")
+
+    @field_validator("evaluate", mode="before")
+    @classmethod
+    def _evaluations(cls, value: Any) -> tuple[Evaluation, ...]:
+        entries = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        return tuple(checked(Evaluation, entry, "evaluate") for entry in entries)
+
+    @field_validator("features", "selection", "resources", "tracking", mode="before")
+    @classmethod
+    def _parts(cls, value: Any, info: Any) -> Any:
+        part = {"features": FeatureSpec, "selection": Selection, "resources": Resources, "tracking": Tracking}
+        return checked(part[info.field_name], value, info.field_name)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        budgets = {budget for schedule in self.schedule for budget in schedule.budgets()}
+        names = {strategy.name for strategy in self.strategy}
+        for evaluation in self.evaluate:
+            for budget in evaluation.at:
+                if budget != "last" and budget not in budgets:
+                    raise SpecError("evaluate.at", f"{budget} is no budget of the schedule {sorted(budgets)}")
+            for name in set(evaluation.strategies or ()) - names:
+                raise SpecError("evaluate.strategies", f"{name!r} is not in the grid.{did_you_mean(name, names)}")
+            for seed in set(evaluation.seeds or ()) - set(self.seeds):
+                raise SpecError("evaluate.seeds", f"{seed} is not in the grid's seeds {list(self.seeds)}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path, overrides: Sequence[str] = ()) -> "Experiment":
+        """Read an experiment file and apply ``key=value`` overrides.
+
+        Raises SpecError, UnknownKeyError or UnknownNameError.
+        """
+        return cls.from_mapping(read_spec(path, overrides))
+
+    @classmethod
+    def from_mapping(cls, spec: Mapping[str, Any]) -> "Experiment":
+        """Check plain data as read from YAML."""
+        return cast(Experiment, checked(cls, spec, "experiment"))
+
+    def encoder_for(self, dataset: Dataset) -> tuple[Encoder, ...]:
+        """The encoders to use with a data set: those of the file, or the one its data set names as default."""
+        if self.encoder is not None:
+            return self.encoder
+        if dataset.default_encoder is None:
+            raise SpecError(
+                "encoder", f"dataset {dataset.name} needs one; add for example `encoder: {{name: open_clip, ...}}`"
+            )
+        return (ENCODERS.build(dataset.default_encoder),)
+
+    def trials(self) -> "list[Trial]":
+        """Every point of the grid, in the order in which it is run.
+
+        First seeds of all strategies come before any second seed: a grid stopped half-way is a balanced comparison.
+        """
+        points: list[Trial] = []
+        for seed, dataset in itertools.product(self.seeds, self.dataset):
+            axes = (self.encoder_for(dataset), self.trainer, self.oracle, self.schedule, self.strategy)
+            for encoder, trainer, oracle, schedule, strategy in itertools.product(*axes):
+                points.append(
+                    Trial(
+                        dataset=dataset,
+                        encoder=encoder,
+                        trainer=trainer,
+                        strategy=strategy,
+                        oracle=oracle,
+                        schedule=schedule,
+                        features=self.features,
+                        tile_rows=self.selection.tile_rows,
+                        seed=seed,
+                    )
+                )
+        return list({trial.id: trial for trial in points}.values())

@@ -1,0 +1,121 @@
+"""The smaller parts of an experiment file: schedule, features, selection, resources, tracking."""
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from labelbench_ray.errors import SpecError, UnknownKeyError
+from labelbench_ray.registry import describe_validation_error, did_you_mean
+from labelbench_ray.trainers.base import TRAINERS, Trainer
+
+
+class Part(BaseModel):
+    """Frozen and strict: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Schedule(Part):
+    """How many labels are bought, and when the model is trained.
+
+    Round r trains on ``initial + r * labels_per_round`` labels, r = 0 .. rounds-1, so ``rounds`` counts trainings and
+    the last budget is ``initial + (rounds - 1) * labels_per_round``.
+    """
+
+    initial: int = Field(gt=0)
+    labels_per_round: int = Field(gt=0)
+    rounds: int = Field(gt=0)
+    initial_draw: Literal["stream", "labelbench"] = "stream"
+    """``labelbench`` reproduces the first batches of LabelBench's published runs for its seeds."""
+
+    @property
+    def label(self) -> str:
+        """Short form for tables, such as ``200+200x9``."""
+        return f"{self.initial}+{self.labels_per_round}x{self.rounds - 1}"
+
+    def budgets(self) -> list[int]:
+        """Labels each round trains on, if the pool does not end before."""
+        return [self.initial + index * self.labels_per_round for index in range(self.rounds)]
+
+
+class FeatureSpec(Part):
+    """How embeddings are made and stored. All of it is part of a stored feature's identity."""
+
+    stored_dtype: Literal["float16", "float32"] = "float16"
+    encode_batch_size: int = Field(64, gt=0)
+    shard_rows: int = Field(8192, gt=0)
+    view_seed: int = Field(0, ge=0)
+
+
+class Selection(Part):
+    """How selection is spread. Only ``tile_rows`` can change a number (by rounding)."""
+
+    tile_rows: int = Field(4096, gt=0)
+    shards: int = Field(1, gt=0)
+    through: Literal["inline", "actors"] = "inline"
+    threads: int = Field(1, gt=0)
+    cpus_per_shard: float = Field(1.0, gt=0)
+
+
+class Resources(Part):
+    """What one trial holds while it runs, and what embedding may use."""
+
+    cpus: float = Field(1.0, gt=0)
+    gpus: float = Field(0.0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    train_worker_cpus: float = Field(1.0, gt=0)
+    embed_actors: int | Literal["auto"] = "auto"
+    max_concurrent: int | None = Field(None, gt=0)
+
+
+class Evaluation(Part):
+    """Score sets that the grid bought with another trainer (selection via proxy; LabelBench, section 3.3)."""
+
+    trainer: Any
+    at: tuple[int | Literal["last"], ...]
+    strategies: tuple[str, ...] | None = None
+    """Only sets bought by these strategies; all when absent."""
+    seeds: tuple[int, ...] | None = None
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _build(cls, value: Any) -> Trainer:
+        return TRAINERS.build(value, "evaluate.trainer")
+
+    @field_validator("at", "strategies", "seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+class Tracking(Part):
+    """Where runs can be browsed. Changes no number."""
+
+    mlflow: str = "auto"
+    """``auto`` (an sqlite file in the results folder), ``off``, or any MLflow tracking address."""
+
+    @field_validator("mlflow", mode="before")
+    @classmethod
+    def _off_is_false_in_yaml(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
+
+def checked(model: Callable[..., Any], values: Any, where: str) -> Any:
+    """Build a part from plain data. Raises UnknownKeyError with a suggestion, or SpecError naming ``where``."""
+    if isinstance(values, BaseModel):
+        return values
+    if not isinstance(values, Mapping):
+        raise SpecError(where, f"expected `key: value` pairs, got {values!r}")
+    try:
+        return model(**values)
+    except ValidationError as error:
+        for complaint in error.errors():
+            if complaint["type"] == "extra_forbidden":
+                known = list(typing.cast(type[BaseModel], model).model_fields)
+                key = str(complaint["loc"][-1])
+                raise UnknownKeyError(where, key, did_you_mean(key, known), ", ".join(known)) from None
+        raise SpecError(where, describe_validation_error(error)) from None
+    except TypeError as error:
+        raise SpecError(where, str(error)) from None

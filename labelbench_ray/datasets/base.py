@@ -1,0 +1,88 @@
+"""What a data set is: a card that can be read without opening it, and splits that can be read by id."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+
+from labelbench_ray.registry import Registry
+from labelbench_ray.types import Ids, Images, Labels, Rows, Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCard:
+    """What a reader of a result must know of its data set."""
+
+    name: str
+    title: str
+    revision: str
+    task: Task = "multi_class"
+    modality: Literal["image", "vector"] = "image"
+    class_names: tuple[str, ...]
+    num_examples: dict[Split, int]
+    split_rule: str
+    main_metric: str = "accuracy"
+    licence: str
+    citation: str
+    approximate_size: str
+    can_flip: bool = True
+    """Whether a mirrored image is still of its class (not so for digits)."""
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    """Prompts for a zero-shot head; ``{}`` is the class name."""
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+
+class OpenDataset(Protocol):
+    """A data set whose splits can be read. Ids are 0..N-1 in each split and never change."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """Its card, with sizes as found."""
+        ...
+
+    def labels(self, split: Split) -> Labels:
+        """(N,) class numbers 0..C-1. Only the oracle and the evaluation may hold these."""
+        ...
+
+    def images(self, split: Split) -> Images:
+        """Random access to images, for ``modality: image``."""
+        ...
+
+    def vectors(self, split: Split) -> Rows:
+        """(N, D) vectors, for ``modality: vector``."""
+        ...
+
+
+class Dataset(Protocol):
+    """A frozen dataclass whose fields say which data set and where."""
+
+    name: ClassVar[str]
+    default_encoder: ClassVar[str | None]
+    """The encoder of an experiment that names none; None where the user must choose."""
+
+    def open(self) -> OpenDataset:
+        """Check and open it. Raises DataError naming what is missing and where it was looked for."""
+        ...
+
+
+DATASETS: Registry[Dataset] = Registry("dataset", "datasets")
+DATASETS.add("digits", "labelbench_ray.datasets.digits:Digits")
+DATASETS.add("cifar10", "labelbench_ray.datasets.cifar:Cifar10")
+DATASETS.add("cifar100", "labelbench_ray.datasets.cifar:Cifar100")
+DATASETS.add("image_folder", "labelbench_ray.datasets.image_folder:ImageFolder")
+DATASETS.add("parquet", "labelbench_ray.datasets.parquet:ParquetImages")
+DATASETS.add("features", "labelbench_ray.datasets.features:FeatureFile")
+
+
+def halve_test(num_test: int) -> tuple[Ids, Ids]:
+    """Positions of the official test split that become validation and test, by LabelBench's published rule.
+
+    The first half of ``np.random.RandomState(42).permutation(num_test)`` is validation, the rest test (LabelBench,
+    ``LabelBench/dataset/dataset_impl/cifar10_dataset.py``).
+    """
+    order = np.random.RandomState(42).permutation(num_test).astype(np.int64)
+    return order[: num_test // 2], order[num_test // 2 :]

@@ -1,0 +1,207 @@
+"""CIFAR-10 and CIFAR-100 in the folders that torchvision (and the authors' archives) make."""
+
+import functools
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelbench_ray.datasets.base import DatasetCard
+from labelbench_ray.datasets.checks import checked_splits
+from labelbench_ray.datasets.memory import DecodedImages
+from labelbench_ray.datasets.opened import OpenedSplits, size_text
+from labelbench_ray.datasets.pickled_batch import read_pickled_batch
+from labelbench_ray.datasets.splits import HALVED, complete_splits
+from labelbench_ray.errors import DataError
+from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.types import Labels, Split
+
+_CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm
+"""
+
+# The prompts that CLIP's authors publish for both data sets.
+_TEMPLATES = tuple(
+    f"{start} {article} {{}}."
+    for article in ("a", "the")
+    for start in (
+        "a photo of",
+        "a blurry photo of",
+        "a black and white photo of",
+        "a low contrast photo of",
+        "a high contrast photo of",
+        "a bad photo of",
+        "a good photo of",
+    )
+) + tuple(f"a photo of {article} {size} {{}}." for article in ("a", "the") for size in ("small", "big"))
+
+
+Part = Literal["train", "test"]
+_PARTS: tuple[Part, Part] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the authors' archive puts what."""
+
+    folder: str
+    train_files: tuple[str, ...]
+    test_files: tuple[str, ...]
+    label_key: str
+    torchvision_class: str
+
+    def files(self) -> tuple[str, ...]:
+        """Every file that is needed."""
+        return self.train_files + self.test_files
+
+
+LAYOUT_10 = Layout(
+    folder="cifar-10-batches-py",
+    train_files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test_files=("test_batch",),
+    label_key="labels",
+    torchvision_class="CIFAR10",
+)
+LAYOUT_100 = Layout(
+    folder="cifar-100-python",
+    train_files=("train",),
+    test_files=("test",),
+    label_key="fine_labels",
+    torchvision_class="CIFAR100",
+)
+
+
+def _card(name: str, title: str, revision: str, class_names: tuple[str, ...]) -> DatasetCard:
+    return DatasetCard(
+        name=name,
+        title=title,
+        revision=revision,
+        class_names=class_names,
+        num_examples={"train": 50_000, "val": 5_000, "test": 5_000},
+        split_rule=f"train as given; {HALVED}",
+        licence="none stated by the authors; used for research",
+        citation="Krizhevsky, 2009, Learning Multiple Layers of Features from Tiny Images",
+        approximate_size="170 MiB",
+        templates=_TEMPLATES,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10:
+    """60,000 images of 32 x 32 pixels in 10 classes.
+
+    ``path`` is the folder that holds the folder of the batches (torchvision's ``root``), or the latter itself.
+    """
+
+    name: ClassVar[str] = "cifar10"
+    default_encoder: ClassVar[str | None] = None
+    card: ClassVar[DatasetCard] = _card(
+        "cifar10",
+        "CIFAR-10",
+        "cifar-10-python.tar.gz, md5 c58f30108f718f92721af3b95e74349a",
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    )
+    path: Path = content_path()
+    download: bool = placement(False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", batches_folder(self.path, LAYOUT_10))
+
+    def open(self) -> OpenedSplits:
+        """Read the labels, and the images when they are asked for. Raises DataError naming the files that it needs."""
+        return open_cifar(self.card, LAYOUT_10, self.path, self.download)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar100:
+    """60,000 images of 32 x 32 pixels in 100 classes.
+
+    ``path`` is the folder that holds the folder of the batches (torchvision's ``root``), or the latter itself.
+    """
+
+    name: ClassVar[str] = "cifar100"
+    default_encoder: ClassVar[str | None] = None
+    card: ClassVar[DatasetCard] = _card(
+        "cifar100",
+        "CIFAR-100",
+        "cifar-100-python.tar.gz, md5 eb9058c3a382ffc7106e4002c42a8d85",
+        tuple(name.replace("_", " ") for name in _CIFAR100_CLASSES.split()),
+    )
+    path: Path = content_path()
+    download: bool = placement(False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", batches_folder(self.path, LAYOUT_100))
+
+    def open(self) -> OpenedSplits:
+        """Read the labels, and the images when they are asked for. Raises DataError naming the files that it needs."""
+        return open_cifar(self.card, LAYOUT_100, self.path, self.download)
+
+
+def batches_folder(path: Path | str, layout: Layout) -> Path:
+    """The folder of the batches itself, so that whatever else lies under the root is no part of the identity."""
+    return Path(path) if Path(path).name == layout.folder else Path(path) / layout.folder
+
+
+def open_cifar(card: DatasetCard, layout: Layout, path: Path, download: bool) -> OpenedSplits:
+    """Open either data set. Raises DataError naming the layout when a file is missing."""
+    folder = path.expanduser().resolve()
+    _require_files(card, layout, folder, download)
+    official = {part: read_part(card.name, layout, folder, part)[1] for part in _PARTS}
+    rows, rule = complete_splits(card.name, {part: np.arange(len(official[part])) for part in _PARTS})
+    raw = {split: official[_part_of(split)][rows[split]] for split in rows}
+    labels = checked_splits(card.name, raw, card.class_names)
+    found = replace(
+        card,
+        revision=content_fingerprint(folder),
+        num_examples={split: len(rows[split]) for split in rows},
+        split_rule=rule,
+        approximate_size=size_text(sum((folder / file).stat().st_size for file in layout.files())),
+    )
+    sources = {
+        split: DecodedImages(len(rows[split]), functools.partial(read_images, card.name, layout, folder, split))
+        for split in rows
+    }
+    return OpenedSplits(found, labels, sources)
+
+
+def _require_files(card: DatasetCard, layout: Layout, folder: Path, download: bool) -> None:
+    if download and not all((folder / file).is_file() for file in layout.files()):
+        getattr(importlib.import_module("torchvision.datasets"), layout.torchvision_class)(folder.parent, download=True)
+    missing = [file for file in layout.files() if not (folder / file).is_file()]
+    if missing:
+        raise DataError(
+            card.name,
+            f"no file {missing[0]} in {folder}; `path` must be the folder that holds {layout.folder}/ with "
+            f"{', '.join(layout.files())}, as unpacked from {card.revision.split(',')[0]}; or set `download: true`",
+        )
+
+
+def read_images(dataset: str, layout: Layout, folder: Path, split: Split) -> NDArray[np.uint8]:
+    """(N, 32, 32, 3) images of a split."""
+    images_NHWC, _ = read_part(dataset, layout, folder, _part_of(split))
+    if split == "train":
+        return images_NHWC
+    rows, _ = complete_splits(dataset, {"train": np.arange(1), "test": np.arange(len(images_NHWC))})
+    return images_NHWC[rows[split]]
+
+
+def read_part(dataset: str, layout: Layout, folder: Path, part: Part) -> tuple[NDArray[np.uint8], Labels]:
+    """(N, 32, 32, 3) images and (N,) labels of the official training or test part, in torchvision's order."""
+    files = layout.train_files if part == "train" else layout.test_files
+    batches = [read_pickled_batch(dataset, folder / file, layout.label_key) for file in files]
+    planes_NCHW = np.concatenate([rows for rows, _ in batches]).reshape(-1, 3, 32, 32)
+    return np.ascontiguousarray(planes_NCHW.transpose(0, 2, 3, 1)), np.concatenate([labels for _, labels in batches])
+
+
+def _part_of(split: Split) -> Part:
+    return "train" if split == "train" else "test"

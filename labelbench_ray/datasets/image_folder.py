@@ -1,0 +1,123 @@
+"""A folder of image files, one folder per split and class."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from labelbench_ray.datasets.base import DatasetCard
+from labelbench_ray.datasets.checks import check_templates, checked_splits
+from labelbench_ray.datasets.decode import decode_rgb
+from labelbench_ray.datasets.memory import checked_ids
+from labelbench_ray.datasets.opened import About, OpenedSplits, existing, size_text
+from labelbench_ray.datasets.splits import complete_splits
+from labelbench_ray.errors import DataError, UndecodableImageError
+from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.types import SPLITS, Ids, Image, Split
+
+_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"])
+_LAYOUT = "a folder with train/<class>/<image> and test/<class>/<image> (and val/ if there is one)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """Images in ``path/{train,val,test}/<class>/``. Ids follow the sorted relative paths; without val, test is halved.
+
+    Classes are the folders of train, sorted. Links to folders are followed; hidden files and files that are not images
+    by their suffix are passed over. ``on_undecodable`` says what embedding does with an image that cannot be decoded.
+    """
+
+    name: ClassVar[str] = "image_folder"
+    default_encoder: ClassVar[str | None] = None
+    path: Path = content_path()
+    on_undecodable: Literal["refuse", "skip"] = "refuse"
+    can_flip: bool = True
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    about: About = placement(About())
+
+    def __post_init__(self) -> None:
+        check_templates("dataset image_folder", self.templates)
+
+    def open(self) -> OpenedSplits:
+        """List the files. Raises DataError naming the split or class folder that is missing."""
+        root = existing(self.name, self.path, _LAYOUT)
+        files = {split: list_images(root / split) for split in SPLITS}
+        class_names = tuple(folder.name for folder in class_folders(root / "train"))
+        rows, rule = complete_splits(self.name, {split: np.arange(len(files[split])) for split in SPLITS})
+        numbers = {split: self._class_numbers(split, files[split], class_names) for split in SPLITS}
+        # Where test was halved, the files of val are files of test.
+        source = {split: split if files[split] else "test" for split in SPLITS}
+        labels = checked_splits(
+            self.name, {split: numbers[source[split]][rows[split]] for split in SPLITS}, class_names
+        )
+        images = {
+            split: ImageFiles(root, split, tuple(files[source[split]][row] for row in rows[split])) for split in SPLITS
+        }
+        card = DatasetCard(
+            name=self.name,
+            title=self.about.title or root.name,
+            revision=content_fingerprint(root),
+            class_names=class_names,
+            num_examples={split: len(rows[split]) for split in SPLITS},
+            split_rule=f"folders; {rule}",
+            licence=self.about.licence,
+            citation=self.about.citation,
+            approximate_size=size_text(sum((root / file).stat().st_size for split in SPLITS for file in files[split])),
+            can_flip=self.can_flip,
+            templates=self.templates,
+        )
+        return OpenedSplits(card, labels, images)
+
+    def _class_numbers(self, split: Split, files: list[str], class_names: tuple[str, ...]) -> Ids:
+        number_of = {name: number for number, name in enumerate(class_names)}
+        names = [file.split("/")[1] for file in files]
+        for name in names:
+            if name not in number_of:
+                raise DataError(self.name, f"class {name!r} of {split} has no folder in train; add it there")
+        return np.array([number_of[name] for name in names], np.int64)
+
+
+def class_folders(split_folder: Path) -> list[Path]:
+    """The folders of the classes, sorted by name; none when there is no such split."""
+    if not split_folder.is_dir():
+        return []
+    return sorted(entry for entry in split_folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def list_images(split_folder: Path) -> list[str]:
+    """Paths of a split's images relative to the data set, ``train/cat/1.jpg``, sorted by code point."""
+    found = (file for folder in class_folders(split_folder) for file in _image_files(folder))
+    return sorted(file.relative_to(split_folder.parent).as_posix() for file in found)
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:
+                yield Path(where) / name
+
+
+class ImageFiles:
+    """The image files of one split. They are named, as reading needs it, by paths that include the class folder."""
+
+    def __init__(self, root: Path, split: Split, files: tuple[str, ...]) -> None:
+        self._root = root
+        self._split = split
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, ids: Ids) -> list[Image]:
+        """Decode the images of these ids, in this order. Raises UndecodableImageError naming the id and file."""
+        return [self._read_one(int(example_id)) for example_id in checked_ids(ids, len(self))]
+
+    def _read_one(self, example_id: int) -> Image:
+        file = self._files[example_id]
+        try:
+            return decode_rgb((self._root / file).read_bytes())
+        except (ValueError, OSError) as error:
+            raise UndecodableImageError(ImageFolder.name, self._split, example_id, file, str(error)) from error

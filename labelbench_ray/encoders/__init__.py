@@ -1,0 +1,1 @@
+"""Pretrained encoders: images to embeddings."""

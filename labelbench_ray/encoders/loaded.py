@@ -1,0 +1,54 @@
+"""An encoder in memory: any image module with its preprocessing. All image encoders load into this one form."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from labelbench_ray.encoders.preprocess import Preprocess
+from labelbench_ray.types import Floats, Image
+
+ComputeDtype = Literal["float32", "bfloat16"]
+TextHead = Callable[[Sequence[str], Sequence[str]], Floats]
+
+
+@dataclass(eq=False, kw_only=True)
+class LoadedImageEncoder:
+    """Satisfies ``types.TrainableEncoder`` and ``encoders.base.LoadedEncoder``.
+
+    ``module`` always holds float32 weights, so that it can be trained; ``compute_dtype`` is what ``encode`` works in.
+    """
+
+    module: nn.Module
+    width: int
+    preprocess: Preprocess
+    device: str
+    compute_dtype: ComputeDtype = "float32"
+    text_head: TextHead | None = None
+
+    def prepare(self, images: list[Image]) -> torch.Tensor:
+        """(B, 3, H, W) float32 on the CPU, resized and normalised as the encoder was trained."""
+        return self.preprocess.apply(images)
+
+    def encode(self, images: list[Image]) -> Floats:
+        """(B, D) float32 embeddings by the module in evaluation mode, without gradients. Threads may share it."""
+        dtype = getattr(torch, self.compute_dtype)
+        with torch.inference_mode():
+            embeddings = self._inference_module(self.prepare(images).to(self.device, dtype))
+        return np.asarray(embeddings.float().cpu().numpy())
+
+    def zero_shot_head(self, class_names: Sequence[str], templates: Sequence[str]) -> Floats | None:
+        """(C, D) unit text embeddings times the logit scale, or None where there is no text tower."""
+        return None if self.text_head is None else self.text_head(class_names, templates)
+
+    @cached_property
+    def _inference_module(self) -> nn.Module:
+        """The module as loaded, or for bfloat16 a copy of it: training needs the float32 weights."""
+        if self.compute_dtype == "float32":
+            return self.module.eval()
+        return copy.deepcopy(self.module).to(torch.bfloat16).eval()

@@ -1,0 +1,86 @@
+"""From decoded images to the tensor an encoder takes, with the encoder's own numbers.
+
+The steps are those of the libraries' evaluation transforms, on uint8 tensors instead of PIL images: about three times
+as quick, and equal but for one or two of 256 levels in fewer than one pixel of two hundred (bicubic rounding).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from labelbench_ray.types import Image
+
+if TYPE_CHECKING:
+    import torch
+
+Fit = Literal["shortest", "longest", "squash"]
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How an encoder wants its images.
+
+    ``fit`` says which side is brought to ``size / crop_fraction`` before the central square of ``size`` is cut out:
+    the shortest, the longest (the rest is filled with ``fill``), or both (``squash``).
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fit: Fit = "shortest"
+    interpolation: Interpolation = "bicubic"
+    crop_fraction: float = 1.0
+    fill: int = 0
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:.4g}" for value in triple) for triple in (self.mean, self.std))
+        resize = int(self.size / self.crop_fraction)
+        return f"{self.interpolation} resize ({self.fit} side {resize}), crop {self.size}, mean ({mean}), std ({std})"
+
+    def apply(self, images: list[Image]) -> "torch.Tensor":
+        """(B, 3, size, size) float32 on the CPU. A row depends on its own image alone."""
+        import torch
+
+        squares = self._squares(images)
+        # Divided, shifted and divided again, as ToTensor and Normalize do: folding the two would change last bits.
+        return squares.to(torch.float32).div_(255).sub_(_column(self.mean)).div_(_column(self.std))
+
+    def _squares(self, images: list[Image]) -> "torch.Tensor":
+        """(B, 3, size, size) uint8. Images of one shape are resized together, which changes no value."""
+        import torch
+
+        if len({image.shape for image in images}) == 1:
+            return self._square(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+        return torch.cat([self._square(torch.from_numpy(image[None].copy()).permute(0, 3, 1, 2)) for image in images])
+
+    def _square(self, images: "torch.Tensor") -> "torch.Tensor":
+        from torchvision.transforms.v2 import functional
+
+        height, width = self._resized(int(images.shape[-2]), int(images.shape[-1]))
+        mode = getattr(functional.InterpolationMode, self.interpolation.upper())
+        resized = functional.resize(images, [height, width], interpolation=mode, antialias=True)
+        short_of = [max(0, self.size - side) for side in (width, height)]
+        if any(short_of):
+            left, top = (missing // 2 for missing in short_of)
+            right, bottom = (missing - missing // 2 for missing in short_of)
+            resized = functional.pad(resized, [left, top, right, bottom], fill=[self.fill])
+        cropped: torch.Tensor = functional.center_crop(resized, [self.size, self.size])
+        return cropped
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        side = int(self.size / self.crop_fraction)
+        if self.fit == "squash":
+            return side, side
+        if self.fit == "longest":  # rounded, where the shortest side's rule cuts off: both as in the libraries
+            scale = side / max(height, width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
+        short = min(height, width)
+        return int(side * height / short), int(side * width / short)
+
+
+def _column(values: tuple[float, float, float]) -> "torch.Tensor":
+    import torch
+
+    return torch.tensor(values).view(3, 1, 1)

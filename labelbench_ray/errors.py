@@ -1,0 +1,132 @@
+"""Every error a user can meet, in one tree.
+
+An error says in one line what is wrong, which value, and what to do. Its arguments are kept and its text comes from
+``template``, so that it survives pickling between processes. ``exit_code`` is what the command line ends with.
+"""
+
+from typing import ClassVar
+
+
+class LabelBenchError(Exception):
+    """Base of all errors raised on purpose."""
+
+    template: ClassVar[str] = "{0}"
+    exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        return self.template.format(*self.args)
+
+
+class SpecError(LabelBenchError):
+    """The experiment file or an override is wrong."""
+
+    template = "{0}: {1}"
+
+
+class UnknownNameError(LabelBenchError):
+    """A name that no table knows: (kind, name, suggestion text)."""
+
+    template = "unknown {0} {1!r}.{2} Run `labelbench list {0}` to see all."
+
+
+class UnknownKeyError(LabelBenchError):
+    """A key that the part does not have: (where, key, suggestion text, known keys)."""
+
+    template = "{0}: unknown key {1!r}.{2} Known keys: {3}."
+
+
+class DuplicateNameError(LabelBenchError):
+    """Two plug-ins under one name."""
+
+    template = "{0} {1!r} is registered twice ({2} and {3}); rename one"
+
+
+class DataError(LabelBenchError):
+    """A data set that cannot be used as it is: (data set, what is wrong and what to do)."""
+
+    template = "dataset {0}: {1}"
+
+
+class UndecodableImageError(LabelBenchError):
+    """An image that cannot be decoded: (data set, split, id, source, reason)."""
+
+    template = "dataset {0}: image {2} of {1} ({3}) cannot be decoded: {4}; replace it or set `on_undecodable: skip`"
+
+
+class MissingExtraError(LabelBenchError):
+    """An optional package is not installed: (package, what needs it, how to install)."""
+
+    template = "{1} needs {0}, which is not installed; {2}"
+    exit_code = 3
+
+
+class WeightsError(LabelBenchError):
+    """Encoder weights that are missing or do not fit: (encoder, what is wrong and what to do)."""
+
+    template = "encoder {0}: {1}"
+
+
+class FeatureStoreError(LabelBenchError):
+    """A feature shard that is missing, cut short or altered: (file, what is wrong and what to do)."""
+
+    template = "features {0}: {1}"
+    exit_code = 3
+
+
+class BudgetExceededError(LabelBenchError):
+    """The oracle was asked for more than is left: (asked, left, budget)."""
+
+    template = "asked for {0} labels, {1} left of {2}; lower `labels_per_round` or raise the budget"
+
+
+class AlreadyLabeledError(LabelBenchError):
+    """An id was bought twice."""
+
+    template = "example {0} is labelled already; a strategy may not buy an id twice"
+
+
+class SelectionError(LabelBenchError):
+    """A strategy did not keep its contract, or was given what it cannot use: (strategy, what)."""
+
+    template = "strategy {0}: {1}"
+
+
+class TrainingError(LabelBenchError):
+    """Training cannot start or went wrong: (trainer, what, what to do)."""
+
+    template = "trainer {0}: {1}; {2}"
+
+
+class LedgerError(LabelBenchError):
+    """The results folder cannot be read or written: (path, what, what to do)."""
+
+    template = "results {0}: {1}; {2}"
+    exit_code = 3
+
+
+class TrialLockedError(LabelBenchError):
+    """Another process works on this trial."""
+
+    template = "trial {0} is being run by another process (lock {1}); wait for it or stop it"
+    exit_code = 3
+
+
+class UnschedulableError(LabelBenchError):
+    """The grid can never be scheduled: (what one unit asks, what the largest node has, what to do)."""
+
+    template = "this grid can never be scheduled: {0}, but {1}; {2}"
+    exit_code = 3
+
+
+class PlatformError(LabelBenchError):
+    """The machine or cluster is not as needed: (what, what to do)."""
+
+    template = "{0}; {1}"
+    exit_code = 3
+
+
+class TrackingError(LabelBenchError):
+    """The tracking server cannot be used: (address, reason). Never ends a run; `labelbench sync` fills it later."""
+
+    template = "tracking {0}: {1}; results are safe, run `labelbench sync` when it is back"
+    exit_code = 3

@@ -1,0 +1,49 @@
+"""Everything in this process, one trial after another: for tests, debugging and machines without Ray."""
+
+from collections.abc import Sequence
+
+from labelbench_ray.execution.executor import TrialJob, Watch
+from labelbench_ray.execution.job import run_job
+from labelbench_ray.execution.preflight import Node
+from labelbench_ray.execution.progress import Event
+from labelbench_ray.features.embedding import EmbedTask, embed_missing
+from labelbench_ray.features.store import FeatureStore
+from labelbench_ray.shards import spread_locally
+from labelbench_ray.trainers.launch import launch_inline
+
+
+class InProcess:
+    """The executor that needs no cluster."""
+
+    def nodes(self) -> Sequence[Node]:
+        """This machine."""
+        import psutil
+        import torch
+
+        return [{"CPU": float(psutil.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+
+    def embed(self, tasks: Sequence[EmbedTask], store: FeatureStore) -> None:
+        """Complete the feature store, shard after shard."""
+        for task in tasks:
+            embed_missing(task, store)
+
+    def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:
+        """Run every job in order."""
+        for job in jobs:
+            run_watched(job, watch)
+
+
+def run_watched(job: TrialJob, watch: Watch) -> None:
+    """Run one job here, telling its events; an error ends the job, not the caller."""
+    try:
+        for done in run_job(job, launch_inline, spread_locally):
+            watch(round_event(job, done.num_labeled, done.values["test"].get("accuracy")))
+    except Exception as error:
+        watch(Event(trial=job.trial.id, name=job.name, what="failed", error=str(error)))
+    else:
+        watch(Event(trial=job.trial.id, name=job.name, what="done"))
+
+
+def round_event(job: TrialJob, num_labeled: int, test_accuracy: float | None) -> Event:
+    """The event of a finished round."""
+    return Event(trial=job.trial.id, name=job.name, what="round", num_labeled=num_labeled, test_accuracy=test_accuracy)

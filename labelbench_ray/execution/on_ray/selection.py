@@ -1,0 +1,84 @@
+"""Selection workers as Ray actors: each holds (memory-maps) the rows of its shards; only small results travel."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from labelbench_ray.benchmark.loop import MakeSpread
+from labelbench_ray.shards import Shard, ShardRows, Spread, Workers
+
+
+class ShardHost:
+    """Actor body: the workers of one or more shards, rebuilt each round."""
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._workers: dict[int, Any] = {}
+
+    def start(self, rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Make this actor's workers for a round."""
+        self._workers = {part.shard.index: worker(part, *arguments) for part in rows}
+
+    def call(self, indices: Sequence[int], method: str, arguments: tuple[Any, ...]) -> list[Any]:
+        """Call a method of some of the workers."""
+        return [getattr(self._workers[index], method)(*arguments) for index in indices]
+
+
+class ActorWorkers:
+    """Workers behind actors. Shard s lives on actor s modulo the number of actors."""
+
+    def __init__(self, shards: Sequence[Shard], actors: Sequence[Any]) -> None:
+        self.shards = shards
+        self._actors = actors
+        self._owned = [[s.index for s in shards if s.index % len(actors) == a] for a in range(len(actors))]
+
+    def each(self, method: str, *arguments: Any) -> list[Any]:
+        """Call the method of every worker at the same time; results in shard order whatever finishes first."""
+        calls = [
+            actor.call.remote(owned, method, arguments) for actor, owned in zip(self._actors, self._owned, strict=True)
+        ]
+        answers = dict(
+            pair
+            for owned, results in zip(self._owned, ray.get(calls), strict=True)
+            for pair in zip(owned, results, strict=True)
+        )
+        return [answers[shard.index] for shard in self.shards]
+
+    def one(self, index: int, method: str, *arguments: Any) -> Any:
+        """Call the method of one worker."""
+        actor = self._actors[index % len(self._actors)]
+        return ray.get(actor.call.remote([index], method, arguments))[0]
+
+
+def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: bool) -> MakeSpread:
+    """Spreads over actors that are made once, at the first round, and kept for the trial.
+
+    A trial that holds CPUs must have reserved the actors' bundles in its own placement group; one that holds none
+    schedules them outside (otherwise a nested actor is captured by the trial's bundle and waits for ever).
+    """
+    actors: list[Any] = []
+
+    def start_actors(count: int) -> None:
+        strategy = None if in_placement_group else "DEFAULT"
+        options = {"num_cpus": cpus_per_actor} | ({"scheduling_strategy": strategy} if strategy else {})
+        actors.extend(ray.remote(ShardHost).options(**options).remote() for _ in range(count))
+
+    def make(rows: Sequence[ShardRows]) -> Spread:
+        count = min(num_actors, len(rows))
+        if not actors:
+            start_actors(count)
+
+        def spread(worker: Callable[..., Any], *arguments: Any) -> Workers:
+            starts = [
+                actor.start.remote([part for part in rows if part.shard.index % count == index], worker, arguments)
+                for index, actor in enumerate(actors)
+            ]
+            ray.get(starts)
+            return ActorWorkers([part.shard for part in rows], actors)
+
+        return spread
+
+    return make

@@ -1,0 +1,108 @@
+"""Trials through Ray Tune. Tune only schedules: the ledger decides what is left, and holds every result.
+
+A trial process that dies is started again by Tune and goes on from the ledger; an error of the trial itself is in the
+ledger and is not tried again. Trials of one layout (see preflight.py) run together, layouts one after another.
+"""
+
+import logging
+import pickle
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+
+from labelbench_ray.errors import LabelBenchError
+from labelbench_ray.execution.in_process import round_event
+from labelbench_ray.execution.job import TrialJob, run_job
+from labelbench_ray.execution.on_ray.selection import actor_spread
+from labelbench_ray.execution.on_ray.training import launch_on_ray
+from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
+from labelbench_ray.execution.progress import Event, Watch
+from labelbench_ray.shards import spread_locally
+
+COORDINATOR = {"node:__internal_head__": 0.01}
+"""What a trial that launches workers holds: no CPU, so that its workers can never wait for it."""
+
+PROCESS_RESTARTS = 3
+
+
+def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
+    """Run every job; returns when all have ended. Raises UnschedulableError before anything starts."""
+    units = [unit_of(job.trial, job.selection, job.resources) for job in jobs]
+    groups = [unit for index, unit in enumerate(units) if unit not in units[:index]]
+    for unit in groups:
+        check_schedulable(unit, nodes)
+    for group in groups:
+        _run_group(group, [job for job, unit in zip(jobs, units, strict=True) if unit == group], watch, nodes)
+
+
+def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
+    most = concurrency(unit, nodes, jobs[0].resources.max_concurrent)
+    bundles: list[dict[str, float]] = [COORDINATOR] if unit.layout == "coordinated" else [dict(b) for b in unit.bundles]
+    packed = [pickle.dumps(job) for job in jobs]
+    with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Tune's own, about options that we set on purpose
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        Tuner(
+            tune.with_resources(_run_trial, PlacementGroupFactory(bundles)),
+            param_space={"job": tune.grid_search(packed)},
+            tune_config=TuneConfig(reuse_actors=True, max_concurrent_trials=most),
+            run_config=RunConfig(
+                name="trials",
+                storage_path=storage,
+                callbacks=[_Watcher({job.trial.id: job for job in jobs}, watch)],
+                failure_config=FailureConfig(max_failures=PROCESS_RESTARTS),
+                verbose=0,
+                log_to_file=False,
+            ),
+        ).fit()
+
+
+def _run_trial(config: dict[str, Any]) -> None:
+    """The body of a Tune trial."""
+    job: TrialJob = pickle.loads(config["job"])
+    unit = unit_of(job.trial, job.selection, job.resources)
+    make_spread = spread_locally
+    if job.selection.through == "actors":
+        reserved = unit.layout == "sharded"
+        make_spread = actor_spread(job.selection.shards, job.selection.cpus_per_shard, in_placement_group=reserved)
+    trial = job.trial.id
+    try:
+        for done in run_job(job, launch_on_ray, make_spread):
+            accuracy = done.values["test"].get("accuracy")
+            tune.report({"trial": trial, "what": "round", "num_labeled": done.num_labeled, "test_accuracy": accuracy})
+    except LabelBenchError as error:
+        tune.report({"trial": trial, "what": "failed", "error": str(error)})
+    except Exception as error:
+        # Written to the ledger by run_job. Raising would make Tune try again what would fail again.
+        tune.report({"trial": trial, "what": "failed", "error": f"{type(error).__name__}: {error}"})
+    else:
+        tune.report({"trial": trial, "what": "done"})
+
+
+class _Watcher(Callback):
+    """Passes what trials report, and that a process died, to the driver's watch."""
+
+    def __init__(self, jobs: dict[str, TrialJob], watch: Watch) -> None:
+        self._jobs = jobs
+        self._watch = watch
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        job = self._jobs[result["trial"]]
+        if result["what"] == "round":
+            self._watch(round_event(job, result["num_labeled"], result["test_accuracy"]))
+        else:
+            error = result.get("error", "")
+            self._watch(Event(trial=job.trial.id, name=job.name, what=result["what"], error=error))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        job: TrialJob = pickle.loads(trial.config["job"])
+        error = f"its process died {PROCESS_RESTARTS + 1} times"
+        self._watch(Event(trial=job.trial.id, name=job.name, what="failed", error=error))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        job: TrialJob = pickle.loads(trial.config["job"])
+        self._watch(Event(trial=job.trial.id, name=job.name, what="retry", error="its process died; started again"))

@@ -1,0 +1,1 @@
+"""Embeddings on disk: written once, read by memory-mapping."""

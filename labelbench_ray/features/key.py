@@ -1,0 +1,47 @@
+"""What a set of stored features is: equal keys mean equal numbers, and the fingerprint names their folder."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from labelbench_ray.datasets.base import Dataset
+from labelbench_ray.encoders.base import Encoder
+from labelbench_ray.errors import SpecError
+from labelbench_ray.identity import describe, digest
+from labelbench_ray.kernels.augment import CLEAN, View
+from labelbench_ray.types import Split
+
+RECIPE = 1
+"""Raised whenever code changes the numbers that a key stands for: preprocessing, augmentation, batching, storing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureKey:
+    """All that decides the stored numbers.
+
+    ``encode_batch_size`` and ``device_kind`` are in it because matrix products round differently with the shape of
+    their operands and with the device; ``shard_rows`` because batches begin anew at every shard.
+    """
+
+    dataset: Dataset
+    encoder: Encoder
+    split: Split
+    view: View = CLEAN
+    stored_dtype: Literal["float16", "float32"] = "float16"
+    device_kind: str = "cpu"
+    encode_batch_size: int = 64
+    shard_rows: int = 8192
+    recipe: int = field(default=RECIPE, init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("encode_batch_size", "shard_rows"):
+            if getattr(self, name) < 1:
+                raise SpecError("features", f"`{name}` must be positive, got {getattr(self, name)}")
+
+    def told(self) -> dict[str, Any]:
+        """The key as plain data, with files told by their content."""
+        plain: dict[str, Any] = describe(self)
+        return plain
+
+    def fingerprint(self) -> str:
+        """Name of the folder of these features."""
+        return digest(self.told())

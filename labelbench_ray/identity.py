@@ -1,0 +1,88 @@
+"""What a thing is, by content: the digests that name trials and stored features.
+
+A plug-in's identity is its name and its fields. A field marked ``placement()`` says where or how fast, not what, and is
+left out; a field marked ``content_path()`` counts as the content of the file or folder, not its address.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from labelbench_ray.errors import DataError
+
+
+def placement(default: Any) -> Any:
+    """A dataclass field that changes no number: left out of the identity."""
+    return dataclasses.field(default=default, metadata={"identity": "omit"})
+
+
+def content_path(default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field holding a path: its identity is what the file or folder contains."""
+    return dataclasses.field(default=default, metadata={"identity": "content"})
+
+
+def describe(thing: Any, *, resolve_paths: bool = True) -> Any:
+    """Plain JSON data that tells two things apart exactly when they may give different numbers."""
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        told: dict[str, Any] = {}
+        name = getattr(type(thing), "name", None)
+        if isinstance(name, str):
+            told["name"] = name
+        for field in dataclasses.fields(thing):
+            rule = field.metadata.get("identity")
+            if rule == "omit" and resolve_paths:
+                continue
+            value = getattr(thing, field.name)
+            if rule == "content" and resolve_paths and value is not None:
+                told[field.name] = content_fingerprint(Path(value))
+            else:
+                told[field.name] = describe(value, resolve_paths=resolve_paths)
+        return told
+    if isinstance(thing, dict):
+        return {str(key): describe(value, resolve_paths=resolve_paths) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [describe(value, resolve_paths=resolve_paths) for value in thing]
+    if isinstance(thing, Path):
+        return str(thing)
+    return thing
+
+
+def digest(data: Any, length: int = 16) -> str:
+    """Hexadecimal BLAKE2b of canonical JSON: equal data, equal digest, on every machine."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=length // 2).hexdigest()
+
+
+def content_fingerprint(path: Path) -> str:
+    """Digest of a file's bytes, or of a folder's relative names and bytes. Raises DataError when nothing is there."""
+    path = path.expanduser().resolve()
+    if path.is_file():
+        return f"xxh128:{_file_digest(path)}"
+    if not path.is_dir():
+        raise DataError(path.name, f"nothing at {path}; give the path of a file or folder that exists")
+    whole = xxhash.xxh3_128()
+    # os.walk, because Path.rglob passes over linked folders: their content would be no part of the identity.
+    files = (Path(where) / name for where, _, names in os.walk(path, followlinks=True) for name in names)
+    for file in sorted(entry for entry in files if entry.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n".encode())
+    return f"xxh128:{whole.hexdigest()}"
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    return _cached_file_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _cached_file_digest(path: Path, size: int, modified_ns: int) -> str:
+    hasher = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            hasher.update(block)
+    return hasher.hexdigest()

@@ -1,0 +1,1 @@
+"""Who answers, and how often they err."""

@@ -1,0 +1,1 @@
+"""Learning curves, tables and the report, from result rows alone."""

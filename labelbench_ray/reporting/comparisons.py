@@ -1,0 +1,181 @@
+"""From a ledger to comparisons: sets of trials that differ in strategy and seed alone.
+
+Two trials belong to one comparison when their readable columns and, where the ledger describes them, everything else
+that can change a number (stored dtype, drawing of the first batch, content of weights) are equal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelbench_ray.benchmark.results import COST
+from labelbench_ray.benchmark.state import Ledger, TrialLedger, TrialStatus
+from labelbench_ray.errors import LedgerError
+from labelbench_ray.identity import digest
+from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASELINE = "random"
+"""The strategy that every other one is compared with."""
+
+COLUMNS = ("dataset", "encoder", "trainer", "oracle", "schedule")
+"""What all trials of one comparison share."""
+
+PRIMARY = (Measure("test", "accuracy"), Measure("val", "accuracy"), Measure("pool", "accuracy"))
+"""The measure that ranks strategies: the first of these that was recorded, else the first recorded."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What the ledger holds of one trial besides its rows."""
+
+    trial: str
+    status: TrialStatus
+    description: Mapping[str, Any]
+    """Empty where it is missing or cannot be read: the rows are what counts."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the trial's id is the digest of, or nothing."""
+        told = self.description.get("identity")
+        return told if isinstance(told, Mapping) else {}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a report is made from. ``rows`` has the ledger's columns."""
+
+    rows: "pd.DataFrame"
+    trials: tuple[TrialRecord, ...]
+
+    @cached_property
+    def comparisons(self) -> "tuple[Comparison, ...]":
+        """Of selection trials, by data set, encoder, trainer, oracle and schedule."""
+        rows = self.rows[self.rows["kind"] == "selection"]
+        identities = {record.trial: record.identity for record in self.trials}
+        settings = {trial: _setting(identities.get(trial, {})) for trial in rows["trial"].unique()}
+        keyed = rows.assign(setting=rows["trial"].map(settings))
+        parts = [
+            (dict(zip((*COLUMNS, "setting"), key, strict=True)), part.drop(columns="setting"))
+            for key, part in keyed.groupby([*COLUMNS, "setting"], sort=True)
+        ]
+        seen = [tuple(values[column] for column in COLUMNS) for values, _ in parts]
+        return tuple(
+            Comparison(
+                columns={column: str(values[column]) for column in COLUMNS},
+                setting=str(values["setting"]) if seen.count(key) > 1 else "",
+                rows=part.assign(series=_series(part, identities)),
+            )
+            for key, (values, part) in zip(seen, parts, strict=True)
+        )
+
+    @property
+    def evaluations(self) -> "pd.DataFrame":
+        """Rows of other models scored on sets that a strategy bought."""
+        return self.rows[self.rows["kind"] == "evaluation"]
+
+    @cached_property
+    def cheats(self) -> frozenset[str]:
+        """Strategies that looked at labels nobody bought."""
+        return frozenset(self.rows.loc[self.rows["cheats"], "strategy"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Strategies on equal terms. ``rows`` has the ledger's columns and ``series``, the name of a curve."""
+
+    columns: Mapping[str, str]
+    setting: str
+    """Short digest that tells apart comparisons whose columns are equal; else empty."""
+    rows: "pd.DataFrame"
+
+    @cached_property
+    def scores(self) -> "pd.DataFrame":
+        """Rows that measure the model on a split."""
+        return self.rows[self.rows["split"].isin(SCORED_SPLITS)]
+
+    @cached_property
+    def costs(self) -> "pd.DataFrame":
+        """Rows that measure the machine."""
+        return self.rows[self.rows["split"] == COST]
+
+    @cached_property
+    def series(self) -> tuple[str, ...]:
+        """Names of the curves: the baseline last, as every other one is compared with it."""
+        return tuple(sorted(self.rows["series"].unique(), key=lambda name: (name == BASELINE, name)))
+
+    @cached_property
+    def cheats(self) -> frozenset[str]:
+        """Curves that looked at labels nobody bought: upper bounds, never winners."""
+        return frozenset(self.rows.loc[self.rows["cheats"], "series"])
+
+    @cached_property
+    def final_budget(self) -> int:
+        """The most labels that any trial of the comparison has trained on."""
+        return int(self.rows["num_labeled"].max())
+
+    @cached_property
+    def final(self) -> "pd.DataFrame":
+        """Scores at the final budget."""
+        return self.scores[self.scores["num_labeled"] == self.final_budget]
+
+    @cached_property
+    def measures(self) -> tuple[Measure, ...]:
+        """All that was recorded, in reading order."""
+        recorded = self.scores[["split", "metric"]].drop_duplicates().itertuples(index=False, name=None)
+        return tuple(sorted((Measure(*names) for names in recorded), key=Measure.sort_key))
+
+    @cached_property
+    def primary(self) -> Measure:
+        """The measure that ranks the strategies."""
+        return next((measure for measure in PRIMARY if measure in self.measures), (*self.measures, PRIMARY[0])[0])
+
+    @cached_property
+    def numeric_classes(self) -> tuple[str, ...]:
+        """Kinds of machine that the numbers come from. More than one: equal trials need not give equal numbers."""
+        return tuple(sorted(self.rows["numeric_class"].unique()))
+
+    def measured(self, measure: Measure) -> "pd.DataFrame":
+        """Rows of one metric on one split, at all budgets."""
+        return self.rows[(self.rows["split"] == measure.split) & (self.rows["metric"] == measure.metric)]
+
+
+def read_evidence(results: Path) -> Evidence:
+    """Everything the ledger in ``results`` knows. Raises LedgerError when no round is finished, or a file is broken."""
+    ledger = Ledger(results)
+    trials = tuple(
+        TrialRecord(trial.trial_id, trial.status(), _description(trial.folder)) for trial in ledger.trials()
+    )
+    rows = ledger.rows().to_pandas()
+    if rows.empty:
+        errors = [record.status.error for record in trials if record.status.state == "failed"]
+        what = f"no finished round yet ({len(errors)} failed: {errors[0]})" if errors else "no finished round yet"
+        raise LedgerError(str(results), what, "run `labelbench run FILE` first")
+    return Evidence(rows, trials)
+
+
+def _description(folder: Path) -> Mapping[str, Any]:
+    try:
+        told = TrialLedger(folder).description()
+    except LedgerError:
+        return {}
+    return told if isinstance(told, Mapping) else {}
+
+
+def _setting(identity: Mapping[str, Any]) -> str:
+    """Digest of all that may change a number except what a comparison compares."""
+    rest = {key: value for key, value in identity.items() if key not in ("strategy", "seed")}
+    return digest(rest, length=6) if rest else ""
+
+
+def _series(rows: "pd.DataFrame", identities: Mapping[str, Mapping[str, Any]]) -> "pd.Series":
+    """The strategy of each row; with a digest where one name stands for several strategies or repeated trials."""
+    flavors = rows["trial"].map(lambda trial: digest(identities.get(trial, {}).get("strategy"), length=4))
+    several = flavors.groupby(rows["strategy"]).transform("nunique") > 1
+    series = rows["strategy"].where(~several, rows["strategy"] + " #" + flavors)
+    repeated = rows["trial"].groupby([series, rows["seed"]]).transform("nunique") > 1
+    return series.where(~repeated, series + " #" + rows["trial"].str[:6])

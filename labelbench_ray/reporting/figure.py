@@ -1,0 +1,108 @@
+"""Learning curves as one PNG, for a README or a paper. Drawn without pyplot, so no global state is touched."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelbench_ray.reporting.comparisons import BASELINE, COLUMNS, Comparison, Evidence
+from labelbench_ray.reporting.curves import summarize
+from labelbench_ray.reporting.figures import visible_range
+from labelbench_ray.reporting.measures import count
+from labelbench_ray.reporting.styles import Style, series_styles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DPI = 200
+PANELS_PER_LINE = 3
+INK, FAINT = "#222222", "#d9d9d9"
+_ALL_SIZES = {"axes.titlesize": 9, "axes.labelsize": 8.5, "xtick.labelsize": 8, "ytick.labelsize": 8, "font.size": 8.5}
+
+
+def draw_curves(evidence: Evidence, path: Path) -> None:
+    """One panel per comparison: mean of its leading measure against labels, with 95 % intervals over seeds."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    comparisons = evidence.comparisons
+    styles = series_styles(
+        {name for comparison in comparisons for name in comparison.series},
+        {name for comparison in comparisons for name in comparison.cheats},
+    )
+    columns = max(1, min(PANELS_PER_LINE, len(comparisons)))
+    lines = max(1, math.ceil(len(comparisons) / columns))
+    size = (6.4, 4.2) if columns == 1 else (3.4 * columns, 3.0 * lines + 0.5)
+    with mpl.rc_context(_ALL_SIZES), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a name in a script that the font lacks
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for panel, comparison in zip(panels, comparisons, strict=False):
+            _draw_panel(panel, comparison, styles, _title(evidence, comparison))
+        for panel in panels[len(comparisons) :]:
+            panel.set_axis_off()
+        _draw_legend(figure, panels, columns)
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def _draw_panel(panel: Any, comparison: Comparison, styles: Mapping[str, Style], title: str) -> None:
+    measure = comparison.primary
+    curves = summarize(comparison.measured(measure), ["series", "num_labeled"])
+    scaled = curves.assign(**{name: curves[name] * measure.scale for name in ("mean", "low", "high")})
+    for name in comparison.series:
+        _draw_curve(panel, name, scaled[scaled["series"] == name].sort_values("num_labeled"), styles[name])
+    panel.set_ylim(*visible_range(scaled))
+    panel.set_title(title, color=INK, parse_math=False, loc="left")
+    panel.set_xlabel("Labels bought", color=INK)
+    panel.set_ylabel(f"{measure.title}, {measure.unit}".rstrip(", "), color=INK)
+    panel.grid(axis="y", color=FAINT, linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color(FAINT)
+    panel.tick_params(color=FAINT, labelcolor=INK)
+
+
+def _draw_curve(panel: Any, name: str, points: "pd.DataFrame", style: Style) -> None:
+    labels = points["num_labeled"].to_numpy()
+    panel.plot(
+        labels,
+        points["mean"].to_numpy(),
+        color=style.color,
+        linestyle=style.linestyle,
+        marker=style.marker,
+        markersize=4,
+        markerfacecolor="white" if name == BASELINE else style.color,
+        linewidth=1.5,
+        zorder=2 if name == BASELINE else 3,
+        label=f" {name}",  # a label that begins with an underscore would be left out
+    )
+    low, high = points["low"].to_numpy(), points["high"].to_numpy()
+    if len(labels) > 1:
+        panel.fill_between(labels, low, high, color=style.color, alpha=0.13, linewidth=0)
+    else:
+        panel.vlines(labels, low, high, color=style.color, linewidth=1)
+
+
+def _draw_legend(figure: Any, panels: list[Any], columns: int) -> None:
+    handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if not handles:
+        return
+    legend = figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 3 * columns + 1), frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+        text.set_color(INK)
+
+
+def _title(evidence: Evidence, comparison: Comparison) -> str:
+    """What tells this panel from the others, and a caveat where machines are mixed."""
+    varying = [
+        column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1
+    ]
+    seeds = comparison.final.groupby("series")["seed"].nunique().max()
+    name = " · ".join(comparison.columns[column] for column in ("dataset", *varying))
+    mixed = ", mixed numeric classes" if len(comparison.numeric_classes) > 1 else ""
+    return f"{name} ({count(int(seeds), 'seed')}{mixed})"

@@ -1,0 +1,167 @@
+"""The report as one HTML page that needs nothing else: no network, no files, no storage, no links."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelbench_ray.benchmark.results import SCHEMA_VERSION
+from labelbench_ray.reporting import summary
+from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
+from labelbench_ray.reporting.evaluations import end_to_end, unmatched
+from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
+from labelbench_ray.reporting.measures import count, listed
+from labelbench_ray.reporting.statistics import final_statistics
+from labelbench_ray.reporting.styles import Style, series_styles
+from labelbench_ray.reporting.tables import (
+    Table,
+    end_to_end_table,
+    final_tables,
+    savings_table,
+    timings_table,
+    unfinished_table,
+)
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One comparison as the page shows it."""
+
+    title: str
+    parts: Mapping[str, str]
+    verdict: str
+    conclusive: bool | None
+    warnings: list[str]
+    figure: Data
+    tables: list[Table]
+    savings: Table | None
+    timings: Table | None
+    spec: str
+
+
+@dataclass(frozen=True)
+class EvaluationSection:
+    """One end-to-end trainer on the sets of one comparison."""
+
+    title: str
+    index: int
+    """Position of its figure among all figures of the page."""
+    figure: Data | None
+    table: Table
+
+
+def render(evidence: Evidence) -> str:
+    """The page. The same evidence gives the same bytes."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    styles = series_styles(
+        {name for comparison in evidence.comparisons for name in comparison.series},
+        {name for comparison in evidence.comparisons for name in comparison.cheats},
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [_section(evidence, comparison, styles) for comparison in evidence.comparisons]
+    evaluations = _evaluation_sections(evidence, styles, first_index=len(sections))
+    return environment.get_template("report.html.jinja").render(
+        title=summary.title(evidence),
+        experiments=listed(_experiments(evidence.trials)),
+        overview=summary.overview(evidence),
+        sections=sections,
+        evaluations=evaluations,
+        unmatched=unmatched(evidence),
+        unfinished=unfinished_table(evidence),
+        provenance=provenance(evidence),
+        styles=styles,
+        figures=[part.figure for part in (*sections, *evaluations) if part.figure],
+        css=(TEMPLATES / "report.css").read_text(),
+        script=(TEMPLATES / "report.js").read_text(),
+        plotly=get_plotlyjs(),
+    )
+
+
+def provenance(evidence: Evidence) -> dict[str, str]:
+    """What the numbers were made with, from the rows and the trials' descriptions; several values are all named."""
+    states = [record.status.state or "not started" for record in evidence.trials]
+    facts = {
+        "Trials": f"{len(states)}: " + listed([f"{states.count(state)} {state}" for state in sorted(set(states))]),
+        "Rows": f"{len(evidence.rows):,} (schema {SCHEMA_VERSION})",
+        "Seeds": listed([str(seed) for seed in sorted(evidence.rows["seed"].unique())]),
+        "Numeric class": listed(sorted(evidence.rows["numeric_class"].unique())),
+    }
+    for key, name in (("machine", "Machines"), ("versions", "Versions")):
+        told = _told(evidence.trials, key)
+        if told:
+            facts[name] = " · ".join(f"{what} {' or '.join(sorted(values))}" for what, values in sorted(told.items()))
+    return facts
+
+
+def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, Style]) -> Section:
+    compared = final_statistics(comparison)
+    return Section(
+        title=_heading(evidence, comparison),
+        parts=comparison.columns,
+        verdict=summary.verdict(comparison, compared),
+        conclusive=summary.conclusive(comparison, compared),
+        warnings=summary.warnings(comparison),
+        figure=learning_curves(comparison, styles),
+        tables=final_tables(comparison, compared),
+        savings=savings_table(comparison),
+        timings=timings_table(comparison),
+        spec=_spec(evidence, comparison),
+    )
+
+
+def _evaluation_sections(
+    evidence: Evidence, styles: Mapping[str, Style], first_index: int
+) -> list[EvaluationSection]:
+    found: list[EvaluationSection] = []
+    for evaluation in end_to_end(evidence):
+        index = first_index + sum(section.figure is not None for section in found)
+        title = f"{_heading(evidence, evaluation.comparison)}: scored by {evaluation.trainer}"
+        figure, table = end_to_end_curves(evaluation, styles), end_to_end_table(evaluation)
+        found.append(EvaluationSection(title, index, figure, table))
+    return found
+
+
+def _heading(evidence: Evidence, comparison: Comparison) -> str:
+    """The data set, and of the rest what tells this comparison from the others."""
+    varying = [
+        column
+        for column in COLUMNS[1:]
+        if len({other.columns[column] for other in evidence.comparisons}) > 1
+    ]
+    parts = [comparison.columns["dataset"], *(comparison.columns[column] for column in varying)]
+    return " · ".join([*parts, *([f"setting {comparison.setting}"] if comparison.setting else [])])
+
+
+def _spec(evidence: Evidence, comparison: Comparison) -> str:
+    """What the trials share and how the strategies are set, as JSON; empty when the ledger does not describe them."""
+    ids = set(comparison.rows["trial"])
+    told = [record.identity for record in evidence.trials if record.trial in ids and record.identity]
+    if not told:
+        return ""
+    shared = {key: value for key, value in told[0].items() if key not in ("strategy", "seed")}
+    strategies = {json.dumps(identity.get("strategy"), sort_keys=True): None for identity in told}
+    return json.dumps({**shared, "strategies": [json.loads(text) for text in sorted(strategies)]}, indent=2)
+
+
+def _experiments(trials: tuple[TrialRecord, ...]) -> list[str]:
+    return sorted({str(record.description["experiment"]) for record in trials if "experiment" in record.description})
+
+
+def _told(trials: tuple[TrialRecord, ...], key: str) -> dict[str, set[str]]:
+    """All values that the descriptions give to each entry of a section."""
+    sections: list[Any] = [record.description.get(key) for record in trials]
+    entries = [entry for section in sections if isinstance(section, Mapping) for entry in section.items()]
+    return functools.reduce(lambda found, entry: {**found, entry[0]: found.get(entry[0], set()) | {str(entry[1])}},
+                            entries, {})

@@ -1,0 +1,106 @@
+"""A report on disk: a page, two CSV tables and a figure, from a results folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelbench_ray.errors import LedgerError
+from labelbench_ray.reporting import summary
+from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, read_evidence
+from labelbench_ray.reporting.curves import STATISTICS
+from labelbench_ray.reporting.figure import draw_curves
+from labelbench_ray.reporting.measures import ABSENT, Measure, count
+from labelbench_ray.reporting.page import render
+from labelbench_ray.reporting.statistics import final_statistics
+from labelbench_ray.reporting.tables import CHEATS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HTML, CSV, FINAL_CSV, FIGURE = "report.html", "rows.csv", "final.csv", "curves.png"
+TERMINAL_MEASURES = (Measure("test", "accuracy"), Measure("pool", "accuracy"))
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report was written."""
+
+    html: Path
+    csv: Path
+    """All rows of the ledger."""
+    final_csv: Path
+    """Every measure at the last budget: mean, error, interval, paired difference."""
+    figure: Path
+
+
+def write_report(results: Path, out: Path | None = None) -> ReportFiles:
+    """Write report.html, rows.csv, final.csv and curves.png to ``out`` (the results folder itself by default).
+
+    Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
+    LedgerError when no round is finished, a ledger file is broken, or ``out`` cannot be written.
+    """
+    evidence = read_evidence(results)
+    folder = results if out is None else out
+    files = ReportFiles(folder / HTML, folder / CSV, folder / FINAL_CSV, folder / FIGURE)
+    page = render(evidence)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.html.write_text(page, encoding="utf-8")
+        evidence.rows.to_csv(files.csv, index=False)
+        _final_frame(evidence).to_csv(files.final_csv, index=False)
+        draw_curves(evidence, files.figure)
+    except OSError as error:
+        what = f"cannot be written ({error.strerror or error})"
+        raise LedgerError(str(folder), what, "free space, or choose another folder") from error
+    return files
+
+
+def summary_lines(results: Path) -> list[str]:
+    """The final table as plain text, one block per comparison: test and pool accuracy, seeds, difference to the
+    baseline with its interval. Raises LedgerError as ``write_report`` does."""
+    lines: list[str] = []
+    for comparison in read_evidence(results).comparisons:
+        heading = " · ".join(part for part in (*comparison.columns.values(), comparison.setting) if part)
+        lines += [*([""] if lines else []), f"{heading}, at {count(comparison.final_budget, 'label')}"]
+        lines += [f"  {line}" for line in aligned(_terminal_rows(comparison))]
+        lines += [f"  note: {warning}" for warning in summary.warnings(comparison)]
+    return lines
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Columns as wide as their widest cell: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        for row in rows
+    ]
+
+
+def _terminal_rows(comparison: Comparison) -> list[list[str]]:
+    shown = [measure for measure in TERMINAL_MEASURES if measure in comparison.measures] or [comparison.primary]
+    records = {
+        (row["series"], row["split"], row["metric"]): row
+        for row in final_statistics(comparison).frame.to_dict("records")
+    }
+    lead = shown[0]
+    headings = [f"{measure.title.lower()}, {measure.unit}".rstrip(", ") for measure in shown]
+    rows = [["strategy", *headings, "seeds", f"against {BASELINE}"]]
+    for name in comparison.series:
+        found = [(measure, records.get((name, measure.split, measure.metric))) for measure in shown]
+        scores = [measure.write_with_error(row["mean"], row["standard_error"]) if row else ABSENT for measure, row in found]
+        first = found[0][1]
+        gain = (
+            lead.write_difference(first["difference"], first["difference_low"], first["difference_high"])
+            if first and name != BASELINE
+            else ABSENT
+        )
+        marked = f"{name} ({CHEATS})" if name in comparison.cheats else name
+        rows.append([marked, *scores, str(first["n"]) if first else "0", gain])
+    return rows
+
+
+def _final_frame(evidence: Evidence) -> "pd.DataFrame":
+    import pandas as pd
+
+    frames = [final_statistics(comparison).frame for comparison in evidence.comparisons]
+    return pd.concat(frames) if frames else pd.DataFrame(columns=["series", "split", "metric", *STATISTICS])

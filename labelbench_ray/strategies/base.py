@@ -1,0 +1,82 @@
+"""What a strategy is: a small coordinator that asks one worker per shard of the pool and answers with ids to buy."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelbench_ray.errors import SelectionError
+from labelbench_ray.registry import Registry
+from labelbench_ray.shards import Spread
+from labelbench_ray.types import Ask, Ids, Labels, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a strategy reads; it is given nothing else."""
+
+    probabilities: bool = False
+    embeddings: bool = False
+    labels_in_batch: bool = False
+    """Asks the metered oracle while it selects (GALAXY, DIRECT)."""
+    hidden_labels: bool = False
+    """An upper bound that looks at labels nobody bought: its rows carry ``cheats = true``."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SelectionRequest:
+    """All a strategy may see. It holds no label that was not bought, so cheating is impossible rather than forbidden."""
+
+    num_rows: int
+    num_classes: int
+    tile_rows: int
+    labels_to_buy: int
+    ids_L: Ids
+    """Labelled ids in the order they were bought, with ``labels_L``."""
+    labels_L: Labels
+    spread: Spread
+    """``spread(WorkerClass, *arguments)`` makes one worker per shard, built as ``WorkerClass(rows, *arguments)``."""
+    excluded_ids: Ids = field(default_factory=lambda: np.empty(0, np.int64))
+    task: Task = "multi_class"
+    ask: Ask | None = None
+    """The metered oracle, only where ``needs.labels_in_batch``: it can be asked ``labels_to_buy`` ids in all."""
+
+    def __post_init__(self) -> None:
+        if self.labels_to_buy < 1:
+            raise SelectionError("", f"labels to buy must be positive, got {self.labels_to_buy}")
+        left = self.num_rows - len(self.ids_L) - len(self.excluded_ids)
+        if self.labels_to_buy > left:
+            raise SelectionError("", f"asked to buy {self.labels_to_buy} labels, {left} rows are left in the pool")
+
+    def for_sale(self) -> NDArray[np.bool_]:
+        """(N,) true where a label can be bought."""
+        mask = np.ones(self.num_rows, bool)
+        mask[self.ids_L] = False
+        mask[self.excluded_ids] = False
+        return mask
+
+    def candidate_ids(self) -> Ids:
+        """Ids that may be bought, ascending."""
+        return np.flatnonzero(self.for_sale()).astype(np.int64)
+
+
+class Strategy(Protocol):
+    """A frozen dataclass whose fields are its parameters."""
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+
+    def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
+        """Exactly ``labels_to_buy`` distinct ids for sale, most wanted first. Raises SelectionError."""
+        ...
+
+
+STRATEGIES: Registry[Strategy] = Registry("strategy", "strategies")
+STRATEGIES.add("random", "labelbench_ray.strategies.random:RandomSampling")
+STRATEGIES.add("confidence", "labelbench_ray.strategies.uncertainty:LeastConfidence")
+STRATEGIES.add("entropy", "labelbench_ray.strategies.uncertainty:Entropy")
+STRATEGIES.add("margin", "labelbench_ray.strategies.uncertainty:Margin")
+STRATEGIES.add("coreset", "labelbench_ray.strategies.coreset:CoreSet")
+STRATEGIES.add("badge", "labelbench_ray.strategies.badge:Badge")
+STRATEGIES.add("galaxy", "labelbench_ray.strategies.galaxy:Galaxy")

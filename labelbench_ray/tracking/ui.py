@@ -1,0 +1,151 @@
+"""MLflow's pages over a results folder: one server process, ended with the command that started it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from labelbench_ray.errors import PlatformError
+from labelbench_ray.tracking import mlflow as view_of_ledger
+
+START_S = 90.0
+"""Seconds the server may take to answer (5.5 s on an idle machine)."""
+
+_STOP_S = 10.0
+
+
+def serve_ui(
+    where: str | Path,
+    *,
+    experiment: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Show a results folder or a tracking address until Ctrl-C; ``say`` gets the link to the experiment's page.
+
+    A server that runs already (http, https) is only linked to. Raises PlatformError when there is nothing to show or
+    the port is taken, TrackingError when the database cannot be read.
+    """
+    uri = tracking_uri(where)
+    page_id = view_of_ledger.experiment_id(uri, experiment) if experiment else None
+    if uri.startswith(("http://", "https://")):
+        say(page(view_of_ledger.address(uri), page_id))
+        return
+    with running_server(uri, host, port) as (base, server):
+        say(page(base, page_id))
+        with contextlib.suppress(KeyboardInterrupt):
+            server.wait()
+
+
+def tracking_uri(where: str | Path) -> str:
+    """The address itself, or that of the database in a results folder. Raises PlatformError where there is none."""
+    if isinstance(where, str) and "://" in where:
+        return where
+    results = Path(where)
+    if not (results / "mlflow.db").exists():
+        raise PlatformError(f"no MLflow database in {results}", "run `labelbench sync` to make it from the results")
+    return view_of_ledger.default_uri(results)
+
+
+def page(base: str, experiment_id: str | None = None) -> str:
+    """Link to an experiment's runs, or to all experiments. Without the parameter MLflow opens in its GenAI mode."""
+    path = f"experiments/{experiment_id}/runs" if experiment_id else "experiments"
+    return f"{base.rstrip('/')}/#/{path}?workflowType=machine_learning"
+
+
+def ui_command(uri: str, host: str, port: int) -> list[str]:
+    """The command that serves a database. One worker: more cost 0.5 GB each and serve nobody."""
+    artifacts = view_of_ledger.default_artifact_location(uri)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host]
+    command += ["--port", str(port), "--workers", "1"]
+    return command + (["--default-artifact-root", artifacts] if artifacts else [])
+
+
+@contextlib.contextmanager
+def running_server(uri: str, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server that answers, as (address, process); ended with all its workers on the way out, also by SIGTERM."""
+    _check_port(host, port)
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with tempfile.TemporaryFile() as log, _sigterm_as_interrupt():
+        # A session of its own: Ctrl-C reaches us alone, and the whole group can be ended.
+        server = subprocess.Popen(
+            ui_command(uri, host, port), env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            base = f"http://{_shown(host)}:{port}"
+            _wait_until_up(base, server, log)
+            yield base, server
+        finally:
+            _end(server)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a closing one is no hindrance
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            told = f"port {port} of {host} cannot be used ({error.strerror})"
+            raise PlatformError(told, "stop what uses it or choose another with --port") from None
+
+
+def _shown(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _wait_until_up(base: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while not _answers(base):
+        if server.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise PlatformError(f"the MLflow server did not start: {lines[-1]}", "run `labelbench doctor`")
+        time.sleep(0.1)
+
+
+def _answers(base: str) -> bool:
+    no_proxy = urllib.request.ProxyHandler({})  # the server is on this machine
+    try:
+        with urllib.request.build_opener(no_proxy).open(f"{base}/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(_STOP_S)
+            return
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """A terminated command must not leave its server behind. Only the main thread may set this."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

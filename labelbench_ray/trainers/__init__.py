@@ -1,0 +1,1 @@
+"""What is trained on the labels bought so far, and how."""

@@ -1,0 +1,115 @@
+"""What a trainer is: it sees the labels bought so far and the rest of the pool without labels, and returns a model.
+
+A round trains anew from the pretrained (or random) start, never from last round's weights (LabelBench, section 3.1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from labelbench_ray.registry import Registry
+from labelbench_ray.seeding import stream
+from labelbench_ray.shards import Scores
+from labelbench_ray.types import Ids, Images, Labels, Launch, Rows, Split, Task, TrainableEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerNeeds:
+    """What must be there before ``fit``; the grid embeds the views named here and nothing else."""
+
+    features: bool = False
+    images: bool = False
+    num_weak: int = 0
+    num_strong: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingData:
+    """All that a trainer may see in one round. It holds no label that was not bought."""
+
+    task: Task
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    can_flip: bool
+    num_rows: int
+    ids_L: Ids
+    labels_L: Labels
+    excluded_ids: Ids
+    features: Mapping[Split, Rows]
+    """Clean view of each split, where the trainer needs features."""
+    weak: tuple[Rows, ...]
+    strong: tuple[Rows, ...]
+    """Views of the pool, (N, D) each; ``weak`` is ``(clean,)`` where weak views are the clean one."""
+    images: Mapping[Split, Images]
+    encoder: "EncoderLoader | None"
+    tile_rows: int
+    work_dir: Path
+    """An existing folder for this round's files; the ledger keeps it no longer than the round."""
+    launch: Launch
+    device: str
+    seed: int
+    round_index: int
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    def stream(self, *names: str | int) -> np.random.Generator:
+        """This round's random stream of a name."""
+        return stream(self.seed, "train", self.round_index, *names)
+
+
+class EncoderLoader(Protocol):
+    """An encoder that can still be pickled: each worker loads its own."""
+
+    def load(self, device: str = "cpu") -> TrainableEncoder:
+        """Read the weights."""
+        ...
+
+
+class Fitted(Protocol):
+    """A trained model: what it says of every row, how training went, and how to keep it."""
+
+    @property
+    def scores(self) -> Mapping[Split, Scores]:
+        """Probabilities and embeddings of the pool, validation and test."""
+        ...
+
+    @property
+    def summary(self) -> Mapping[str, float]:
+        """Numbers worth keeping: steps, last losses, share of confident pseudo labels."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the weights as safetensors."""
+        ...
+
+
+class Trainer(Protocol):
+    """A frozen dataclass whose fields are the hyper-parameters."""
+
+    name: ClassVar[str]
+
+    @property
+    def needs(self) -> TrainerNeeds:
+        """What ``fit`` reads."""
+        ...
+
+    def fit(self, data: TrainingData) -> Fitted:
+        """Train from the start on this round's labels. Raises TrainingError."""
+        ...
+
+
+TRAINERS: Registry[Trainer] = Registry("trainer", "trainers")
+TRAINERS.add("linear", "labelbench_ray.trainers.heads:Linear")
+TRAINERS.add("shallow", "labelbench_ray.trainers.heads:Shallow")
+TRAINERS.add("finetune", "labelbench_ray.trainers.finetune:FineTune")
+
+ALGORITHMS: Registry[Any] = Registry("algorithm", "algorithms")
+"""Semi-supervised losses: pure functions on logits with a small explicit state (see ``algorithms.py``)."""
+ALGORITHMS.add("supervised", "labelbench_ray.trainers.algorithms:Supervised")
+ALGORITHMS.add("flexmatch", "labelbench_ray.trainers.algorithms:FlexMatch")

@@ -1,0 +1,17 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of real data, published numbers and golden outputs (environment variable LABELBENCH_TEST_DATA)."""
+    folder = Path(os.environ.get("LABELBENCH_TEST_DATA", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; set LABELBENCH_TEST_DATA to a folder that has it")
+    return folder

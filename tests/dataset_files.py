@@ -1,0 +1,120 @@
+"""Tiny data sets in the real layouts, and how each registered data set is opened on one."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from labelbench_ray.datasets.base import DATASETS
+
+
+def noise_image(number, size=(9, 7), mode="RGB"):
+    pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def encode(picture, format="PNG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes as the Python 2 that made the archives did: byte strings, and 0 and 1 for flags."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_bytes(self, value):
+        self.write(pickle.BINSTRING + len(value).to_bytes(4, "little") + value)
+
+    def save_text(self, value):
+        self.save_bytes(value.encode("latin1"))
+
+    def save_bool(self, value):
+        self.write(pickle.BININT1 + bytes([value]))
+
+    dispatch[bytes] = save_bytes
+    dispatch[str] = save_text
+    dispatch[bool] = save_bool
+
+
+def dump_as_python2(value, path):
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2, fix_imports=True).dump(value)
+    path.write_bytes(buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+
+
+def write_cifar(root, num_classes=10, rows_per_file=20):
+    """A folder as torchvision leaves it; image i of a file is all of the value of its label."""
+    folder, files, key = {
+        10: ("cifar-10-batches-py", [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"], "labels"),
+        100: ("cifar-100-python", ["train", "test"], "fine_labels"),
+    }[num_classes]
+    (root / folder).mkdir(parents=True)
+    for file in files:
+        labels = [number % num_classes for number in range(rows_per_file)]
+        data = np.repeat(np.array(labels, np.uint8)[:, None], 3072, axis=1)
+        dump_as_python2(
+            {"batch_label": file, key: labels, "data": data, "filenames": ["x"] * len(labels)}, root / folder / file
+        )
+    return root
+
+
+def write_image_folder(root, splits=("train", "test"), classes=("ant", "bee"), per_class=4):
+    for split in splits:
+        for name in classes:
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(per_class):
+                (folder / f"{number}.png").write_bytes(encode(noise_image(number)))
+    return root
+
+
+def image_table(splits=("train",) * 6 + ("test",) * 4, labels=None, images=None, classes='["ant", "bee"]', **columns):
+    labels = labels if labels is not None else [number % 2 for number in range(len(splits))]
+    images = images if images is not None else [encode(noise_image(number)) for number in range(len(splits))]
+    table = pa.table({"image": pa.array(images, pa.binary()), "label": labels, "split": list(splits), **columns})
+    return table.replace_schema_metadata({"classes": classes} if classes else {})
+
+
+def write_parquet(path, table=None, row_group_size=3):
+    pq.write_table(table if table is not None else image_table(), path, row_group_size=row_group_size)
+    return path
+
+
+def feature_arrays(num_train=12, num_test=6, width=3, num_classes=2):
+    rng = np.random.default_rng(0)
+    return {
+        "train_features": rng.normal(size=(num_train, width)).astype(np.float16),
+        "train_labels": np.arange(num_train) % num_classes,
+        "test_features": rng.normal(size=(num_test, width)).astype(np.float16),
+        "test_labels": np.arange(num_test) % num_classes,
+    }
+
+
+def write_features(path, **changes):
+    np.savez(path, **{key: value for key, value in (feature_arrays() | changes).items() if value is not None})
+    return path
+
+
+def tiny_spec(name, folder: Path):
+    """The spec that opens this data set on tiny files made in the folder. A new data set gets a line here."""
+    make = {
+        "digits": lambda: {},
+        "cifar10": lambda: {"path": str(write_cifar(folder, 10))},
+        "cifar100": lambda: {"path": str(write_cifar(folder, 100, rows_per_file=200))},
+        "image_folder": lambda: {"path": str(write_image_folder(folder / "images"))},
+        "parquet": lambda: {"path": str(write_parquet(folder / "images.parquet"))},
+        "features": lambda: {"path": str(write_features(folder / "vectors.npz"))},
+    }
+    assert name in make, f"data set {name!r} has no tiny files; add a line to tests/dataset_files.py"
+    return {"name": name, **make[name]()}
+
+
+def open_tiny(name, folder: Path):
+    return DATASETS.build(tiny_spec(name, folder)).open()

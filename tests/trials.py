@@ -1,0 +1,72 @@
+"""A small real trial held in memory: three noisy blobs of vectors, a linear head, any strategy."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labelbench_ray.benchmark.evaluation import Evaluator
+from labelbench_ray.benchmark.loop import TrialInputs
+from labelbench_ray.config import Experiment
+from labelbench_ray.trainers.launch import launch_inline
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayRows:
+    values: np.ndarray
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    def slice(self, first, last):
+        return self.values[first:last]
+
+    def take(self, ids):
+        return self.values[ids]
+
+
+def blobs(num_rows, seed, num_classes=3, width=6):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(num_classes, size=num_rows)
+    centres = np.eye(num_classes, width) * 2.0
+    return (centres[labels] + rng.normal(size=(num_rows, width))).astype(np.float32), labels.astype(np.int64)
+
+
+def make_inputs(num_rows=150, excluded=(), **changes):
+    splits = {"train": blobs(num_rows, 0), "val": blobs(40, 1), "test": blobs(60, 2)}
+    nothing = np.empty(0, np.int64)
+    inputs = TrialInputs(
+        dataset_name="blobs",
+        task="multi_class",
+        class_names=("a", "b", "c"),
+        templates=("a {}",),
+        can_flip=False,
+        features={split: ArrayRows(rows) for split, (rows, _) in splits.items()},
+        weak=(),
+        strong=(),
+        images={},
+        encoder=None,
+        evaluator=Evaluator(
+            num_classes=3,
+            truth={split: labels for split, (_, labels) in splits.items()},
+            excluded={"train": np.array(excluded, np.int64), "val": nothing, "test": nothing},
+        ),
+        launch=launch_inline,
+        device="cpu",
+    )
+    return replace(inputs, **changes)
+
+
+def make_trial(strategy="margin", seed=0, initial=9, labels_per_round=8, rounds=4, tile_rows=8, **spec):
+    return Experiment.from_mapping(
+        {
+            "name": "blobs",
+            "dataset": "digits",
+            "trainer": "linear",
+            "strategy": strategy,
+            "schedule": {"initial": initial, "labels_per_round": labels_per_round, "rounds": rounds},
+            "seeds": [seed],
+            "selection": {"tile_rows": tile_rows},
+            **spec,
+        }
+    ).trials()[0]

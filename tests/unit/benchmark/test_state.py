@@ -1,0 +1,116 @@
+import json
+import multiprocessing
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from labelbench_ray.benchmark.results import RowKey, bought_table, rows_table
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.errors import LedgerError, TrialLockedError
+
+KEY = RowKey(
+    trial="t", kind="selection", dataset="d", encoder="e", trainer="linear", strategy="random", oracle="perfect",
+    schedule="2+2x1", seed=0, round=0, num_labeled=2, bought="b", initial="i", numeric_class="c", cheats=False,
+)  # fmt: skip
+
+
+def commit(ledger, round_index, batches):
+    rows = rows_table(KEY, {"test": {"accuracy": 0.5}})
+    ledger.commit_round(round_index, rows, bought_table("t", batches))
+
+
+def test_a_round_is_read_back_as_written(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [(0, np.array([5, 3]), np.array([1, 0])), (1, np.array([9]), np.array([1]))])
+    commit(ledger, 1, [])
+    assert ledger.finished_rounds() == 2
+    assert [ids.tolist() for ids, _ in ledger.batches()] == [[5, 3], [9]]
+    assert ledger.rows()["value"].to_pylist() == [0.5, 0.5]
+
+
+def test_a_draft_of_a_killed_round_is_not_a_round(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+    draft = ledger.folder / "rounds" / "0001.draft"
+    draft.mkdir()
+    (draft / "rows.parquet").write_bytes(b"half")
+    assert ledger.finished_rounds() == 1
+    with ledger.lock():
+        assert not draft.exists()
+
+
+def test_two_processes_cannot_hold_one_trial(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    with ledger.lock(), multiprocessing.get_context("spawn").Pool(1) as other:
+        assert other.apply(_try_lock, (tmp_path,)) == "locked"
+    with multiprocessing.get_context("spawn").Pool(1) as other:
+        assert other.apply(_try_lock, (tmp_path,)) == "free"
+
+
+def _try_lock(root):
+    try:
+        with Ledger(root).trial("t").lock(wait_s=0.0):
+            return "free"
+    except TrialLockedError:
+        return "locked"
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+    file = ledger.folder / "rounds" / "0000" / "rows.parquet"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(LedgerError, match="rows.parquet"):
+        ledger.rows()
+
+
+def test_rows_of_another_schema_version_are_refused(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+    file = ledger.folder / "rounds" / "0000" / "rows.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.replace_schema_metadata({"labelbench_ray_schema": "999"}), file)
+    with pytest.raises(LedgerError, match="schema 999"):
+        ledger.rows()
+
+
+def test_an_unwritable_folder_is_named_before_work_starts(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(LedgerError, match="cannot be written"):
+        Ledger(blocked / "results").check_writable()
+
+
+def test_a_full_disk_leaves_the_finished_rounds(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(LedgerError, match="No space left on device"):
+        commit(ledger, 1, [])
+    assert ledger.finished_rounds() == 1
+
+
+def test_status_and_description_survive(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    assert ledger.status().state is None
+    ledger.mark("failed", "why")
+    ledger.write_description({"trial": "t"})
+    assert (ledger.status().state, ledger.status().error) == ("failed", "why")
+    assert ledger.description() == {"trial": "t"}
+    assert json.loads((ledger.folder / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_failed_round_keeps_its_scratch_space_and_a_finished_one_does_not(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    with pytest.raises(RuntimeError, match="killed"), ledger.work_dir(0) as folder:
+        (folder / "checkpoint").write_text("x")
+        raise RuntimeError("killed")
+    assert (folder / "checkpoint").exists()
+    with ledger.work_dir(0) as folder:
+        assert (folder / "checkpoint").exists()
+    assert not folder.exists()

@@ -55,10 +55,10 @@ def run(
 
     Example: `labelbench run experiments/quickstart.yaml --set seeds=5`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import grid
     from labelbench_ray.reporting.write import summary_lines
 
-    outcome = api.run(
+    outcome = grid.run(
         _load(file, set_), results, features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell
     )
     if json_:
@@ -86,9 +86,9 @@ def plan(
 
     Example: `labelbench plan experiments/quickstart.yaml`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import grid
 
-    prepared = api.plan(_load(file, set_), results, features)
+    prepared = grid.plan(_load(file, set_), results, features)
     if json_:
         _print_json(_plan_data(prepared))
         return 0
@@ -106,8 +106,9 @@ def plan(
         ],
     )
     print(f"\n{len(prepared.trials)} trials, {prepared.num_done} done, results in {prepared.results}")
-    for task, rows in prepared.missing_features:
-        print(f"to embed: {rows} rows of {task.key.split}, view {task.key.view.label}")
+    for task in prepared.embed_tasks:
+        views = ", ".join(sorted({key.view.kind for key in task.keys}))
+        print(f"to embed: {task.num_rows} rows of {task.keys[0].split} in {len(task.keys)} views ({views})")
     for unit, count in prepared.units:
         needs = " + ".join(
             ", ".join(f"{amount:g} {name}" for name, amount in bundle.items()) for bundle in unit.bundles
@@ -132,10 +133,11 @@ def embed(
 
     Example: `labelbench embed experiments/quickstart.yaml`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import grid
 
-    tasks = api.embed(_load(file, set_), features, executor=executor, address=address, num_cpus=num_cpus)
-    print(f"{len(tasks)} views embedded into {features}" if tasks else f"nothing to do: all views are in {features}")
+    tasks = grid.embed(_load(file, set_), features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell)
+    views = sum(len(task.keys) for task in tasks)
+    print(f"{views} views embedded into {features}" if tasks else f"nothing to do: all views are in {features}")
     return 0
 
 
@@ -175,9 +177,9 @@ def report(
 
     Example: `labelbench report results/quickstart`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import grid
 
-    files = api.report(results, out)
+    files = grid.report(results, out)
     if json_:
         _print_json(asdict(files))
     else:
@@ -191,9 +193,9 @@ def sync(file: File, *, set_: Set = None, results: Results = None) -> int:
 
     Example: `labelbench sync experiments/quickstart.yaml --set tracking.mlflow=http://localhost:5000`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import grid
 
-    print(f"{api.sync(_load(file, set_), results)} trials are in MLflow")
+    print(f"{grid.sync(_load(file, set_), results)} trials are in MLflow")
     return 0
 
 
@@ -222,9 +224,9 @@ def list_(
 
     Example: `labelbench list strategy`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import catalogue
 
-    found = api.list_names(kind)
+    found = catalogue.list_names(kind)
     if json_:
         _print_json(found)
     elif kind:
@@ -246,9 +248,9 @@ def show(
 
     Example: `labelbench show strategy galaxy`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import catalogue
 
-    told = api.show(kind, name)
+    told = catalogue.show(kind, name)
     if json_:
         _print_json(told)
         return 0
@@ -271,9 +273,9 @@ def validate(
 
     Example: `labelbench validate experiment experiments/quickstart.yaml`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api import catalogue
 
-    told = api.validate(kind, target)
+    told = catalogue.validate(kind, target)
     print(f"{kind} {told['name']} is valid" + (f": {told['trials']} trials" if "trials" in told else ""))
     return 0
 
@@ -284,9 +286,9 @@ def doctor(*, json_: Json = False) -> int:
 
     Example: `labelbench doctor`
     """
-    from labelbench_ray import api
+    from labelbench_ray.api.doctor import doctor as examine
 
-    checks = api.doctor()
+    checks = examine()
     if json_:
         _print_json([asdict(check) for check in checks])
     else:
@@ -337,8 +339,9 @@ def _plan_data(prepared: Any) -> dict[str, Any]:
             for planned in prepared.trials
         ],
         "to_embed": [
-            {"split": task.key.split, "view": task.key.view.label, "rows": rows}
-            for task, rows in prepared.missing_features
+            {"split": key.split, "view": key.view.kind, "index": key.view.index, "rows": task.num_rows}
+            for task in prepared.embed_tasks
+            for key in task.keys
         ],
         "to_schedule": [
             {"layout": unit.layout, "trials": count, "bundles": [dict(bundle) for bundle in unit.bundles]}

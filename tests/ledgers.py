@@ -41,8 +41,14 @@ def scores(value: float) -> dict[str, dict[str, float]]:
         "val": model,
         "test": model,
         "train": {"loss": 1 - value},
-        COST: {"train_s": 1.5, "evaluate_s": 0.2, "select_s": 0.4, "round_s": 2.1, "peak_memory_gib": 1.25,
-               "annotation_rounds": 1.0},
+        COST: {
+            "train_s": 1.5,
+            "evaluate_s": 0.2,
+            "select_s": 0.4,
+            "round_s": 2.1,
+            "peak_memory_gib": 1.25,
+            "annotation_rounds": 1.0,
+        },
     }
 
 
@@ -68,8 +74,12 @@ def write_trial(
 ) -> TrialLedger:
     """One trial with a round per budget. ``values`` gives test accuracies (default: ``accuracy``)."""
     identity = {
-        "dataset": {"name": dataset}, "encoder": {"name": encoder}, "trainer": {"name": trainer},
-        "strategy": {"name": strategy}, "seed": seed, **(identity or {}),
+        "dataset": {"name": dataset},
+        "encoder": {"name": encoder},
+        "trainer": {"name": trainer},
+        "strategy": {"name": strategy},
+        "seed": seed,
+        **(identity or {}),
     }
     budgets = list(budgets)
     if kind == "evaluation":
@@ -78,19 +88,37 @@ def write_trial(
     for index, num_labeled in enumerate(budgets):
         value = (values or {}).get(num_labeled, accuracy(strategy, seed, num_labeled))
         key = RowKey(
-            trial=trial.trial_id, kind=kind, dataset=dataset, encoder=encoder, trainer=trainer, strategy=strategy,
-            oracle="perfect", schedule=SCHEDULE, seed=seed, round=index, num_labeled=num_labeled,
+            trial=trial.trial_id,
+            kind=kind,
+            dataset=dataset,
+            encoder=encoder,
+            trainer=trainer,
+            strategy=strategy,
+            oracle="perfect",
+            schedule=SCHEDULE,
+            seed=seed,
+            round=index,
+            num_labeled=num_labeled,
             bought=bought_digest(bought_by or strategy, seed, num_labeled),
-            initial=initial or f"initial-{seed}", numeric_class=numeric_class, cheats=cheats,
+            initial=initial or f"initial-{seed}",
+            numeric_class=numeric_class,
+            cheats=cheats,
         )
         trial.commit_round(index, rows_table(key, scores(value)), bought_table(trial.trial_id, []))
     if described:
         labels = {"dataset": dataset, "encoder": encoder, "trainer": trainer, "strategy": strategy}
-        trial.write_description({
-            "experiment": "made_up", "trial": trial.trial_id, "kind": kind, "labels": labels, "seed": seed,
-            "identity": identity, "versions": {"python": "3.13.1", "torch": "2.15.0"},
-            "machine": {"system": "Linux", "cores": 2},
-        })
+        trial.write_description(
+            {
+                "experiment": "made_up",
+                "trial": trial.trial_id,
+                "kind": kind,
+                "labels": labels,
+                "seed": seed,
+                "identity": identity,
+                "versions": {"python": "3.13.1", "torch": "2.15.0"},
+                "machine": {"system": "Linux", "cores": 2},
+            }
+        )
     if state is not None:
         trial.mark(state, error)
     return trial

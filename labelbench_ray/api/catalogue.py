@@ -6,12 +6,10 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from labelbench_ray.api.grid import plan
-from labelbench_ray.config import Experiment
 from labelbench_ray.datasets.base import DATASETS
 from labelbench_ray.encoders.base import ENCODERS
 from labelbench_ray.errors import UnknownNameError
-from labelbench_ray.metrics.classification import METRICS
+from labelbench_ray.metrics.cards import METRICS
 from labelbench_ray.oracles.base import ORACLES
 from labelbench_ray.registry import Registry, did_you_mean
 from labelbench_ray.strategies.base import STRATEGIES
@@ -57,6 +55,9 @@ def validate(kind: str, target: str) -> dict[str, Any]:
     Raises what is wrong.
     """
     if kind == "experiment":
+        from labelbench_ray.api.grid import plan
+        from labelbench_ray.config import Experiment
+
         prepared = plan(Experiment.load(Path(target)))
         return {"kind": kind, "name": prepared.experiment.name, "trials": len(prepared.trials)}
     told = show(kind, target)
@@ -89,4 +90,4 @@ def _type_name(hint: Any) -> str:
         return " | ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) is typing.Annotated:
         return _type_name(typing.get_args(hint)[0])
-    return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

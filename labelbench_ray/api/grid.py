@@ -8,19 +8,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from labelbench_ray.benchmark.state import Ledger, TrialStatus, write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.errors import LabelBenchError, TrackingError
+from labelbench_ray.errors import LabelBenchError
 from labelbench_ray.execution.evaluations import evaluation_trials
 from labelbench_ray.execution.executor import Executor
-from labelbench_ray.execution.inputs import embed_tasks
+from labelbench_ray.execution.inputs import embed_tasks, on_undecodable
 from labelbench_ray.execution.job import TrialJob
-from labelbench_ray.execution.preflight import Unit, check_schedulable, concurrency, unit_of
+from labelbench_ray.execution.preflight import Unit, check_schedulable, unit_of
 from labelbench_ray.execution.progress import Event, Terminal
-from labelbench_ray.features.embedding import EmbedTask
-from labelbench_ray.features.store import FeatureStore
+from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.reporting.write import ReportFiles, write_report
 from labelbench_ray.tracking.tracker import BackgroundTracker, NoTracker, Tracker
 
@@ -55,8 +54,8 @@ class Plan:
     results: Path
     features: Path
     trials: list[PlannedTrial]
-    missing_features: list[tuple[EmbedTask, int]]
-    """Views that are not stored yet, with the number of rows to embed."""
+    embed_tasks: list[EmbedTask]
+    """Views that are not stored yet."""
     units: list[tuple[Unit, int]]
     """What one trial occupies, and how many trials are of that kind."""
     warnings: list[str]
@@ -72,9 +71,8 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
     results = results or default_results(experiment)
     ledger, trials = Ledger(results), experiment.trials()
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
-    store = FeatureStore(features)
-    tasks = embed_tasks([p.trial for p in planned if not p.done], features, _evaluation_trainers(experiment))
-    missing = [(task, rows) for task in tasks if (rows := store.missing_rows(task))]
+    evaluators = [evaluation.trainer for evaluation in experiment.evaluate]
+    tasks = embed_tasks([p.trial for p in planned if not p.done], features, experiment.resources.kind, evaluators)
     units: list[tuple[Unit, int]] = []
     counted = [unit_of(trial, experiment.selection, experiment.resources) for trial in trials]
     for index, unit in enumerate(counted):
@@ -85,7 +83,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
         results=results,
         features=features,
         trials=planned,
-        missing_features=missing,
+        embed_tasks=tasks,
         units=units,
         warnings=_budget_warnings(trials),
     )
@@ -133,9 +131,9 @@ def run(
     interrupted = False
     try:
         if left or grid.evaluations_left(trials):
-            with _executor(executor, address, num_cpus) as chosen:
+            with _executor(experiment, executor, address, num_cpus) as chosen:
                 _refuse_unschedulable(prepared, chosen)
-                grid.embed(chosen, prepared.missing_features)
+                _embed(chosen, prepared.embed_tasks, tell)
                 grid.run("select", left, chosen)
                 grid.run("evaluate", grid.evaluations_left(trials), chosen)
         else:
@@ -165,13 +163,13 @@ def embed(
     executor: ExecutorName = "ray",
     address: str | None = None,
     num_cpus: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[EmbedTask]:
     """Embed every view that the grid reads and the feature store lacks; returns what was embedded."""
-    prepared = plan(experiment, features=features)
-    tasks = [task for task, _ in prepared.missing_features]
+    tasks = plan(experiment, features=features).embed_tasks
     if tasks:
-        with _executor(executor, address, num_cpus) as chosen:
-            chosen.embed(tasks, FeatureStore(features))
+        with _executor(experiment, executor, address, num_cpus) as chosen:
+            _embed(chosen, tasks, tell)
     return tasks
 
 
@@ -206,12 +204,6 @@ class _Grid:
     tracker: Tracker
     tell: Callable[[str], None]
     num_ran: int = 0
-
-    def embed(self, executor: Executor, missing: Sequence[tuple[EmbedTask, int]]) -> None:
-        if not missing:
-            return
-        self.tell(f"embedding {sum(rows for _, rows in missing)} rows in {len(missing)} views")
-        executor.embed([task for task, _ in missing], FeatureStore(self.features))
 
     def run(self, title: str, trials: Sequence[Trial | EvaluationTrial], executor: Executor) -> None:
         if not trials:
@@ -254,7 +246,9 @@ class _Grid:
 
 
 @contextlib.contextmanager
-def _executor(name: ExecutorName, address: str | None, num_cpus: int | None) -> Iterator[Executor]:
+def _executor(
+    experiment: Experiment, name: ExecutorName, address: str | None, num_cpus: int | None
+) -> Iterator[Executor]:
     if name == "in_process":
         from labelbench_ray.execution.in_process import InProcess
 
@@ -262,7 +256,7 @@ def _executor(name: ExecutorName, address: str | None, num_cpus: int | None) -> 
         return
     from labelbench_ray.execution.on_ray.executor import on_ray
 
-    with on_ray(address, num_cpus) as executor:
+    with on_ray(address, num_cpus, experiment.resources.embed_actors) as executor:
         yield executor
 
 
@@ -272,8 +266,14 @@ def _refuse_unschedulable(prepared: Plan, executor: Executor) -> None:
         check_schedulable(unit, nodes)
 
 
-def _evaluation_trainers(experiment: Experiment) -> list[Any]:
-    return [evaluation.trainer for evaluation in experiment.evaluate]
+def _embed(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str], None]) -> None:
+    if not tasks:
+        return
+    views = sum(len(task.keys) for task in tasks)
+    tell(f"embed: {views} views, {sum(len(task.keys) * task.num_rows for task in tasks)} rows")
+    executor.embed(tasks)
+    for task in tasks:
+        finish(task, on_undecodable(task.keys[0].dataset))
 
 
 def _budget_warnings(trials: Sequence[Trial]) -> list[str]:
@@ -317,18 +317,3 @@ def _mark_interrupted(ledger: Ledger, tell: Callable[[str], None]) -> None:
         if trial.status().state == "running":
             trial.mark("interrupted")
     tell("interrupted: finished rounds are kept; run the same command again to go on")
-
-
-__all__ = [
-    "Plan",
-    "PlannedTrial",
-    "RunOutcome",
-    "TrackingError",
-    "concurrency",
-    "default_results",
-    "embed",
-    "plan",
-    "report",
-    "run",
-    "sync",
-]

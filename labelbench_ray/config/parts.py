@@ -66,8 +66,15 @@ class Resources(Part):
     gpus: float = Field(0.0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_worker_cpus: float = Field(1.0, gt=0)
-    embed_actors: int | Literal["auto"] = "auto"
+    embed_actors: int | None = Field(None, gt=0)
     max_concurrent: int | None = Field(None, gt=0)
+
+    @property
+    def kind(self) -> str:
+        """``cuda`` or ``cpu``: as asked, else a GPU where trials are given one."""
+        if self.device != "auto":
+            return self.device
+        return "cuda" if self.gpus > 0 else "cpu"
 
 
 class Evaluation(Part):

@@ -58,7 +58,11 @@ class OpenDataset(Protocol):
 
 
 class Dataset(Protocol):
-    """A frozen dataclass whose fields say which data set and where."""
+    """A frozen dataclass whose fields say which data set and where.
+
+    One that is always the same data has its published card as a class attribute ``card``, to be shown without opening.
+    One with images may have a field ``on_undecodable``, "refuse" or "skip", that embedding obeys.
+    """
 
     name: ClassVar[str]
     default_encoder: ClassVar[str | None]

@@ -65,11 +65,19 @@ class ImageFolder:
             split_rule=f"folders; {rule}",
             licence=self.about.licence,
             citation=self.about.citation,
-            approximate_size=size_text(sum((root / file).stat().st_size for split in SPLITS for file in files[split])),
+            approximate_size=size_text(sum(self._size(root / file) for split in SPLITS for file in files[split])),
             can_flip=self.can_flip,
             templates=self.templates,
         )
         return OpenedSplits(card, labels, images)
+
+    def _size(self, file: Path) -> int:
+        try:
+            return file.stat().st_size
+        except OSError as error:
+            raise DataError(
+                self.name, f"{file} cannot be read ({error.strerror}); repair the link or remove it"
+            ) from None
 
     def _class_numbers(self, split: Split, files: list[str], class_names: tuple[str, ...]) -> Ids:
         number_of = {name: number for number, name in enumerate(class_names)}

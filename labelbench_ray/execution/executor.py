@@ -7,7 +7,6 @@ from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.preflight import Node
 from labelbench_ray.execution.progress import Watch
 from labelbench_ray.features.embedding import EmbedTask
-from labelbench_ray.features.store import FeatureStore
 
 
 class Executor(Protocol):
@@ -17,8 +16,8 @@ class Executor(Protocol):
         """Resources of every node there is."""
         ...
 
-    def embed(self, tasks: Sequence[EmbedTask], store: FeatureStore) -> None:
-        """Complete the feature store for these tasks. Raises FeatureStoreError, DataError or WeightsError."""
+    def embed(self, tasks: Sequence[EmbedTask]) -> None:
+        """Make every shard that these tasks lack. Raises FeatureStoreError, DataError or WeightsError."""
         ...
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:

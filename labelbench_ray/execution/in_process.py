@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from labelbench_ray.execution.executor import TrialJob, Watch
-from labelbench_ray.execution.job import run_job
+from labelbench_ray.execution.job import TrialJob, run_job
 from labelbench_ray.execution.preflight import Node
-from labelbench_ray.execution.progress import Event
+from labelbench_ray.execution.progress import Event, Watch
 from labelbench_ray.features.embedding import EmbedTask, embed_missing
-from labelbench_ray.features.store import FeatureStore
 from labelbench_ray.shards import spread_locally
 from labelbench_ray.trainers.launch import launch_inline
 
@@ -22,10 +20,10 @@ class InProcess:
 
         return [{"CPU": float(psutil.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
 
-    def embed(self, tasks: Sequence[EmbedTask], store: FeatureStore) -> None:
-        """Complete the feature store, shard after shard."""
+    def embed(self, tasks: Sequence[EmbedTask]) -> None:
+        """Make missing shards, one after another."""
         for task in tasks:
-            embed_missing(task, store)
+            embed_missing(task)
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:
         """Run every job in order."""

@@ -32,15 +32,6 @@ class TrialJob:
         return f"{labels['strategy']} seed {self.trial.seed}"
 
     @property
-    def device(self) -> str:
-        """``cuda`` or ``cpu``, as asked or as found."""
-        if self.resources.device != "auto":
-            return self.resources.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() and self.resources.gpus > 0 else "cpu"
-
-    @property
     def num_rounds(self) -> int:
         """Rounds in all."""
         return self.trial.schedule.rounds if isinstance(self.trial, Trial) else 1
@@ -58,7 +49,7 @@ def run_job(job: TrialJob, launch: Launch, make_spread: MakeSpread) -> Iterator[
     with ledger.lock():
         if ledger.status().state == "done":
             return
-        ledger.write_description(describe_trial(job.trial, job.experiment, job.device))
+        ledger.write_description(describe_trial(job.trial, job.experiment, job.resources.kind))
         ledger.mark("running")
         try:
             inputs = open_inputs(job, launch, make_spread)

@@ -4,6 +4,7 @@ A shard counts as done when its entry is there. Both are written under a tempora
 killed at any moment leaves a whole shard or none.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from labelbench_ray.errors import FeatureStoreError, LabelBenchError
+from labelbench_ray.errors import FeatureStoreError
 from labelbench_ray.identity import content_fingerprint
 from labelbench_ray.types import Floats, Ids
 
@@ -177,4 +178,5 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except OSError as error:
         raise FeatureStoreError(path, f"cannot be written ({error}); free space or choose another folder") from error
     finally:
-        _discard(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

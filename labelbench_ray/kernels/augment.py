@@ -106,14 +106,15 @@ def pool_moments(rows: Rows) -> Moments:
     return Moments(mean_D.astype(np.float32), np.sqrt(variance_D).astype(np.float32))
 
 
-def augment_vectors(vectors_ND: Floats, ids: Ids, view: View, pool: Moments) -> Floats:
-    """(N, D) float32 vectors of these ids in this view.
+def augment_vectors(vectors_ND: Floats, ids: Ids, view: View, pool: Moments | None) -> Floats:
+    """(N, D) float32 vectors of these ids in this view. The pool's moments are needed for strong views only.
 
     Strong: dropout and noise in units of the pool, so that once a trainer has standardised by the pool's moments it
     sees plain dropout (kept values doubled, dropped ones at 0) plus noise of deviation 0.1.
     """
     if view.kind != "strong":
         return vectors_ND.astype(np.float32)
+    assert pool is not None, "a strong view of vectors needs the pool's moments"
     streams = [view.stream(int(example_id)) for example_id in ids]
     width = vectors_ND.shape[1]
     kept_ND = np.stack([rng.random(width, np.float32) >= VECTOR_DROPOUT for rng in streams])

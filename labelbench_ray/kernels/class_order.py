@@ -14,11 +14,14 @@ def class_margin(probs_NC: Floats, class_index: int) -> Floats:
 
     With two classes, the probability of class 0.
     """
-    wide_NC = np.asarray(probs_NC, np.float64)
+    wide_NC: Floats = np.asarray(probs_NC, np.float64)
+    margins_N: Floats
     if probs_NC.shape[1] == 2:
-        return wide_NC[:, 0]
-    largest_N = wide_NC.max(axis=1)
-    return wide_NC[:, class_index] - largest_N + 1e-8 * largest_N
+        margins_N = wide_NC[:, 0]
+    else:
+        largest_N = wide_NC.max(axis=1)
+        margins_N = wide_NC[:, class_index] - largest_N + 1e-8 * largest_N
+    return margins_N
 
 
 class ClassOrder:
@@ -116,7 +119,6 @@ class ClassOrder:
         places = np.arange(len(self._sides))
         before = np.maximum.accumulate(np.where(answered, places, -1))[:-1]
         after = np.minimum.accumulate(np.where(answered, places, len(places))[::-1])[::-1][1:]
-        both = (before >= 0) & (after < len(places))
-        if not len(both):
-            return both
-        return both & (self._sides[before] != self._sides[np.minimum(after, len(places) - 1)])
+        cut: NDArray[np.bool_] = (before >= 0) & (after < len(places))
+        cut[cut] = self._sides[before[cut]] != self._sides[after[cut]]
+        return cut

@@ -1,10 +1,10 @@
 """Greedy k-center, exact, with upper bounds that may be stale.
 
-The distance that counts is ``squared_distance``: float64, of differences, so it does not depend on where a row lies, and
-copies of a row are at distance exactly 0. Products in float32 only guess which centre is nearest. A row's bound is the
-distance that counts to *some* centre, hence never below its distance to the nearest; a row whose bound is largest after
-it was brought up to date is the farthest, whatever the bounds of the others are. So the answer is a function of the
-data alone: not of tiles, shards, threads or the rounding of a product.
+The distance that counts is ``squared_distance``: float64, of differences, so it does not depend on where a row lies,
+and copies of a row are at distance exactly 0. Products in float32 only guess which centre is nearest. A row's bound is
+the distance that counts to *some* centre, hence never below its distance to the nearest; a row whose bound is largest
+after it was brought up to date is the farthest, whatever the bounds of the others are. So the answer is a function of
+the data alone: not of tiles, shards, threads or the rounding of a product.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _padded(count: int) -> int:
 
 
 def lower_bounds(bound_T: Floats, rows_TD: torch.Tensor, norms_T: Floats, centres: Centres) -> Floats:
-    """(T,) bounds after these centres were added: each is the least of itself and the distance to its likely nearest."""
+    """(T,) bounds after these centres were added: the least of each and the distance to its likely nearest."""
     nearest_T, score_T = centres.likely_nearest(rows_TD)
     # A row skipped here because float32 misjudged it keeps a valid, looser bound.
     closer = np.flatnonzero(score_T + norms_T < bound_T)
@@ -105,9 +105,9 @@ def pick_greedily(
 ) -> Picked:
     """Pick farthest rows while they surely are the farthest of all, at most ``count``.
 
-    ``centres_LD`` are all centres so far. ``known`` remembers distances that are exact: id -> (distance to the nearest of
-    the first n centres, n), and is added to. Rows that were not proposed are represented by the best of them. Nothing
-    picked means that bounds fell: propose again.
+    ``centres_LD`` are all centres so far. ``known`` remembers distances that are exact: id -> (distance to the nearest
+    of the first n centres, n), and is added to. Rows that were not proposed are represented by the best of them.
+    Nothing picked means that bounds fell: propose again.
     """
     ids_M = np.concatenate([part.ids_M for part in proposals])
     vectors_MD = np.concatenate([part.vectors_MD for part in proposals])

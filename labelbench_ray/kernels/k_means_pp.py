@@ -39,7 +39,7 @@ class Gradients(NamedTuple):
 
     def take(self, places: NDArray[np.int64]) -> "Gradients":
         """The rows at these places."""
-        return Gradients(*(part[places] for part in self))
+        return Gradients(self.ids_N[places], self.a_N[places], self.q_NC[places], self.v_ND[places])
 
 
 def residuals(probs_NC: Floats, task: Task) -> tuple[Floats, Floats]:
@@ -103,7 +103,8 @@ def draw_places(weights_T: Floats, uniforms_S: Floats) -> NDArray[np.int64]:
     places = np.searchsorted(heap_T, uniforms_S * heap_T[-1], side="right")
     # u * total can round up to the total itself.
     last = np.flatnonzero(weights_T)[-1]
-    return np.minimum(places, last).astype(np.int64)
+    drawn: NDArray[np.int64] = np.minimum(places, last).astype(np.int64)
+    return drawn
 
 
 class Candidates(NamedTuple):

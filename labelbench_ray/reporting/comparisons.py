@@ -147,9 +147,7 @@ class Comparison:
 def read_evidence(results: Path) -> Evidence:
     """Everything the ledger in ``results`` knows. Raises LedgerError when no round is finished, or a file is broken."""
     ledger = Ledger(results)
-    trials = tuple(
-        TrialRecord(trial.trial_id, trial.status(), _description(trial.folder)) for trial in ledger.trials()
-    )
+    trials = tuple(TrialRecord(trial.trial_id, trial.status(), _description(trial.folder)) for trial in ledger.trials())
     rows = ledger.rows().to_pandas()
     if rows.empty:
         errors = [record.status.error for record in trials if record.status.state == "failed"]

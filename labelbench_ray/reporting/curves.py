@@ -7,7 +7,7 @@ are not corrected for picking the best of several strategies.
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -108,8 +108,8 @@ def seeds_note(n: int) -> str | None:
     return None
 
 
-def _initial_batches(rows: "pd.DataFrame") -> dict[int, frozenset[str]]:
-    return {int(seed): frozenset(batches) for seed, batches in rows.groupby("seed")["initial"]}
+def _initial_batches(rows: "pd.DataFrame") -> dict[Any, frozenset[str]]:
+    return {seed: frozenset(batches) for seed, batches in rows.groupby("seed")["initial"]}
 
 
 def _unpaired(what: str, advice: str) -> LedgerError:

@@ -49,9 +49,7 @@ def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
     for comparison in evidence.comparisons:
         proxies = comparison.measured(comparison.primary)
         scores = evidence.evaluations
-        scores = scores[
-            (scores["split"] == comparison.primary.split) & (scores["metric"] == comparison.primary.metric)
-        ]
+        scores = scores[(scores["split"] == comparison.primary.split) & (scores["metric"] == comparison.primary.metric)]
         keys = ["dataset", "encoder", "seed", "num_labeled", "bought"]
         met = scores[[*keys, "trainer", "trial", "value"]].merge(
             proxies[[*keys, "series", "initial", "value"]].rename(columns={"value": "proxy"}), on=keys

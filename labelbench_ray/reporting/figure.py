@@ -1,13 +1,14 @@
 """Learning curves as one PNG, for a README or a paper. Drawn without pyplot, so no global state is touched."""
 
 import math
+import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.reporting.comparisons import BASELINE, COLUMNS, Comparison, Evidence
-from labelbench_ray.reporting.curves import summarize
+from labelbench_ray.reporting.curves import MIN_SEEDS, summarize
 from labelbench_ray.reporting.figures import visible_range
 from labelbench_ray.reporting.measures import count
 from labelbench_ray.reporting.styles import Style, series_styles
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DPI = 200
-PANELS_PER_LINE = 3
+TITLE_WIDTH = 46
+"""Letters of a title that fit over a panel; a longer one gets another line."""
 INK, FAINT = "#222222", "#d9d9d9"
-_ALL_SIZES = {"axes.titlesize": 9, "axes.labelsize": 8.5, "xtick.labelsize": 8, "ytick.labelsize": 8, "font.size": 8.5}
+_SIZES: dict[Any, Any] = {
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "font.size": 8.5,
+}
 
 
 def draw_curves(evidence: Evidence, path: Path) -> None:
@@ -32,10 +40,10 @@ def draw_curves(evidence: Evidence, path: Path) -> None:
         {name for comparison in comparisons for name in comparison.series},
         {name for comparison in comparisons for name in comparison.cheats},
     )
-    columns = max(1, min(PANELS_PER_LINE, len(comparisons)))
+    columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(comparisons), 3)
     lines = max(1, math.ceil(len(comparisons) / columns))
     size = (6.4, 4.2) if columns == 1 else (3.4 * columns, 3.0 * lines + 0.5)
-    with mpl.rc_context(_ALL_SIZES), warnings.catch_warnings():
+    with mpl.rc_context(_SIZES), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a name in a script that the font lacks
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -78,7 +86,8 @@ def _draw_curve(panel: Any, name: str, points: "pd.DataFrame", style: Style) -> 
         zorder=2 if name == BASELINE else 3,
         label=f" {name}",  # a label that begins with an underscore would be left out
     )
-    low, high = points["low"].to_numpy(), points["high"].to_numpy()
+    steady = points["n"] >= MIN_SEEDS
+    low, high = (points[end].where(steady).to_numpy() for end in ("low", "high"))
     if len(labels) > 1:
         panel.fill_between(labels, low, high, color=style.color, alpha=0.13, linewidth=0)
     else:
@@ -86,11 +95,17 @@ def _draw_curve(panel: Any, name: str, points: "pd.DataFrame", style: Style) -> 
 
 
 def _draw_legend(figure: Any, panels: list[Any], columns: int) -> None:
-    handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
     if not handles:
         return
     legend = figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 3 * columns + 1), frameon=False
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=min(len(handles), 3 * columns + 1),
+        frameon=False,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -99,10 +114,8 @@ def _draw_legend(figure: Any, panels: list[Any], columns: int) -> None:
 
 def _title(evidence: Evidence, comparison: Comparison) -> str:
     """What tells this panel from the others, and a caveat where machines are mixed."""
-    varying = [
-        column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1
-    ]
+    varying = [column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1]
     seeds = comparison.final.groupby("series")["seed"].nunique().max()
     name = " · ".join(comparison.columns[column] for column in ("dataset", *varying))
     mixed = ", mixed numeric classes" if len(comparison.numeric_classes) > 1 else ""
-    return f"{name} ({count(int(seeds), 'seed')}{mixed})"
+    return textwrap.fill(f"{name} ({count(int(seeds), 'seed')}{mixed})", TITLE_WIDTH)

@@ -47,8 +47,8 @@ def end_to_end_curves(evaluation: EndToEnd, styles: Mapping[str, Style]) -> Data
 
 
 def visible_range(curves: "pd.DataFrame") -> tuple[float, float]:
-    """Axis range around all means, and around the intervals of at least MIN_SEEDS seeds: those of two seeds are
-    so wide that they would flatten every curve."""
+    """Axis range around all means and all bands. A band needs MIN_SEEDS seeds: the interval of two is so wide that
+    it would flatten every curve."""
     steady = curves[curves["n"] >= MIN_SEEDS]
     values = [*curves["mean"], *steady["low"], *steady["high"]]
     finite = [value for value in values if math.isfinite(value)]
@@ -79,14 +79,22 @@ def _choice(title: str, measure: Measure, series: Sequence[str], curves: "pd.Dat
 def _curve(measure: Measure, points: list[Any]) -> Data:
     return {
         "x": [int(point["num_labeled"]) for point in points],
-        **{name: _numbers(measure.scale * point[name] for point in points) for name in ("mean", "low", "high")},
+        "mean": _numbers(measure.scale * point["mean"] for point in points),
+        **{end: _numbers(_band_end(point, end) * measure.scale for point in points) for end in ("low", "high")},
         "text": [_hover(measure, point) for point in points],
     }
 
 
+def _band_end(point: Mapping[str, Any], end: str) -> float:
+    """End of the interval; unknown (no band is drawn) below MIN_SEEDS, where only the hover text gives it."""
+    return float(point[end]) if point["n"] >= MIN_SEEDS else math.nan
+
+
 def _hover(measure: Measure, point: Mapping[str, Any]) -> str:
     mean = f"{measure.write(point['mean'])} {measure.unit}".rstrip()
-    interval = f" [{measure.write(point['low'])}, {measure.write(point['high'])}]" if math.isfinite(point["low"]) else ""
+    interval = (
+        f" [{measure.write(point['low'])}, {measure.write(point['high'])}]" if math.isfinite(point["low"]) else ""
+    )
     return f"{count(int(point['num_labeled']), 'label')}<br>{mean}{interval}<br>{count(int(point['n']), 'seed')}"
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from labelbench_ray.benchmark.results import SCHEMA_VERSION
 from labelbench_ray.reporting import summary
+from labelbench_ray.reporting.cells import Table
 from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
-from labelbench_ray.reporting.measures import count, listed
+from labelbench_ray.reporting.measures import listed
 from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
 from labelbench_ray.reporting.tables import (
-    Table,
     end_to_end_table,
     final_tables,
     savings_table,
@@ -82,7 +82,7 @@ def render(evidence: Evidence) -> str:
         unfinished=unfinished_table(evidence),
         provenance=provenance(evidence),
         styles=styles,
-        figures=[part.figure for part in (*sections, *evaluations) if part.figure],
+        figures=[*(part.figure for part in sections), *(part.figure for part in evaluations if part.figure)],
         css=(TEMPLATES / "report.css").read_text(),
         script=(TEMPLATES / "report.js").read_text(),
         plotly=get_plotlyjs(),
@@ -121,9 +121,7 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
     )
 
 
-def _evaluation_sections(
-    evidence: Evidence, styles: Mapping[str, Style], first_index: int
-) -> list[EvaluationSection]:
+def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style], first_index: int) -> list[EvaluationSection]:
     found: list[EvaluationSection] = []
     for evaluation in end_to_end(evidence):
         index = first_index + sum(section.figure is not None for section in found)
@@ -135,11 +133,7 @@ def _evaluation_sections(
 
 def _heading(evidence: Evidence, comparison: Comparison) -> str:
     """The data set, and of the rest what tells this comparison from the others."""
-    varying = [
-        column
-        for column in COLUMNS[1:]
-        if len({other.columns[column] for other in evidence.comparisons}) > 1
-    ]
+    varying = [column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1]
     parts = [comparison.columns["dataset"], *(comparison.columns[column] for column in varying)]
     return " · ".join([*parts, *([f"setting {comparison.setting}"] if comparison.setting else [])])
 
@@ -163,5 +157,6 @@ def _told(trials: tuple[TrialRecord, ...], key: str) -> dict[str, set[str]]:
     """All values that the descriptions give to each entry of a section."""
     sections: list[Any] = [record.description.get(key) for record in trials]
     entries = [entry for section in sections if isinstance(section, Mapping) for entry in section.items()]
-    return functools.reduce(lambda found, entry: {**found, entry[0]: found.get(entry[0], set()) | {str(entry[1])}},
-                            entries, {})
+    return functools.reduce(
+        lambda found, entry: {**found, entry[0]: found.get(entry[0], set()) | {str(entry[1])}}, entries, {}
+    )

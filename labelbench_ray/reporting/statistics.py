@@ -72,6 +72,11 @@ def final_statistics(comparison: Comparison) -> Compared:
     return Compared(frame[[*first, *(name for name in frame.columns if name not in first)]], compared.notes)
 
 
+def best_first(frame: "pd.DataFrame", measure: Measure) -> "pd.DataFrame":
+    """Rows of one measure by their mean, the best first; ties in the order they had."""
+    return frame.sort_values("mean", ascending=measure.lower_is_better, kind="stable")
+
+
 def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
     """Labels that each series needs to reach the baseline's final mean, on the seeds that both finished.
 
@@ -89,9 +94,7 @@ def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
             continue
         target = theirs.loc[theirs["num_labeled"] == comparison.final_budget, "value"].mean()
         curve = summarize(ours, ["num_labeled"]).sort_values("num_labeled")
-        labels = labels_to_reach(
-            curve["num_labeled"], curve["mean"], target, lower_is_better=measure.lower_is_better
-        )
+        labels = labels_to_reach(curve["num_labeled"], curve["mean"], target, lower_is_better=measure.lower_is_better)
         at_start = labels == curve["num_labeled"].iloc[0]
         found.append({"series": name, "labels": labels, "pairs": ours["seed"].nunique(), "at_start": at_start})
     return pd.DataFrame(found, columns=["series", "labels", "pairs", "at_start"])

@@ -24,7 +24,7 @@ class Style:
     symbol: str
     marker: str
     dash: str = "solid"
-    linestyle: str = "-"
+    linestyle: str | tuple[int, tuple[int, int]] = "-"
 
 
 def series_styles(names: Iterable[str], cheats: Iterable[str] = ()) -> dict[str, Style]:

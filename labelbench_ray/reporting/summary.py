@@ -6,7 +6,7 @@ from typing import Any
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence
 from labelbench_ray.reporting.curves import seeds_note
 from labelbench_ray.reporting.measures import count, listed, signed, written
-from labelbench_ray.reporting.statistics import Compared
+from labelbench_ray.reporting.statistics import Compared, best_first
 
 
 def title(evidence: Evidence) -> str:
@@ -25,10 +25,13 @@ def overview(evidence: Evidence) -> str:
     shared = {name: sorted(rows[name].unique()) for name in ("dataset", "encoder", "trainer")}
     parts = {name: listed(values) if len(values) < 4 else f"{len(values)} {name}s" for name, values in shared.items()}
     first, last = int(rows["num_labeled"].min()), int(rows["num_labeled"].max())
+    seeds = [comparison.final["seed"].nunique() for comparison in comparisons]
+    up_to = "" if len(set(seeds)) == 1 else "up to "
+    number = count(len(strategies), "strategy", "strategies")
     return (
-        f"{count(len(strategies), 'strategy', 'strategies')} ({listed(strategies)}) on {parts['dataset']}, with encoder "
-        f"{parts['encoder']} and trainer {parts['trainer']}, "
-        f"over {count(rows['seed'].nunique(), 'seed')} and {_budgets(first, last)}."
+        f"This report compares {number} ({listed(strategies)}) on {parts['dataset']}, "
+        f"with encoder {parts['encoder']} and trainer {parts['trainer']}, "
+        f"over {up_to}{count(max(seeds), 'seed')} and {_budgets(first, last)}."
     )
 
 
@@ -39,7 +42,7 @@ def verdict(comparison: Comparison, compared: Compared) -> str:
     fair = frame[~frame["cheats"]].dropna(subset="mean")
     if fair.empty:
         return f"No strategy has a {measure.title.lower()} at {count(comparison.final_budget, 'label')}."
-    best = fair.loc[fair["mean"].idxmin() if measure.lower_is_better else fair["mean"].idxmax()].to_dict()
+    best = best_first(fair, measure).iloc[0].to_dict()
     error = "" if math.isnan(best["standard_error"]) else f"standard error {measure.write(best['standard_error'])}, "
     lead = (
         f"At {count(comparison.final_budget, 'label')}, {best['series']} has the best mean {measure.title.lower()}: "
@@ -56,7 +59,7 @@ def conclusive(comparison: Comparison, compared: Compared) -> bool | None:
     gains = fair.dropna(subset="difference_low")
     if gains.empty:
         return None
-    best = fair.loc[fair["mean"].idxmin() if measure.lower_is_better else fair["mean"].idxmax()]
+    best = best_first(fair, measure).iloc[0]
     return bool(best["difference_low"] > 0 or best["difference_high"] < 0)
 
 
@@ -76,9 +79,9 @@ def warnings(comparison: Comparison) -> list[str]:
     missing = [name for name in comparison.series if name not in seeds.index]
     uneven = seeds.nunique() > 1 or bool(missing)
     if uneven:
-        fewer = [f"{name} ({seeds.get(name, 0)})" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
+        fewer = [f"{name} {seeds.get(name, 0)}" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
         found.append(
-            f"Not all strategies have finished {count(int(seeds.max()), 'seed')} at the last budget: {listed(fewer)}."
+            f"Fewer than {count(int(seeds.max()), 'seed')} have finished the last budget with: {listed(fewer)}."
         )
     if BASELINE not in comparison.series:
         found.append(f"{BASELINE} is not among the strategies: no differences and no label savings are given.")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.reporting import summary
+from labelbench_ray.reporting.cells import CHEATS
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, read_evidence
 from labelbench_ray.reporting.curves import STATISTICS
 from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import ABSENT, Measure, count
 from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.statistics import final_statistics
-from labelbench_ray.reporting.tables import CHEATS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,9 @@ def _terminal_rows(comparison: Comparison) -> list[list[str]]:
     rows = [["strategy", *headings, "seeds", f"against {BASELINE}"]]
     for name in comparison.series:
         found = [(measure, records.get((name, measure.split, measure.metric))) for measure in shown]
-        scores = [measure.write_with_error(row["mean"], row["standard_error"]) if row else ABSENT for measure, row in found]
+        scores = [
+            measure.write_with_error(row["mean"], row["standard_error"]) if row else ABSENT for measure, row in found
+        ]
         first = found[0][1]
         gain = (
             lead.write_difference(first["difference"], first["difference_low"], first["difference_high"])

@@ -80,8 +80,8 @@ class _Search:
 
     def largest(self) -> Gradients:
         """The row of largest gradient; ties to the lowest id, which shard order gives."""
-        bests = self._workers.each("largest")
-        return max((best for best in bests if best is not None), key=lambda best: float(best.a_N[0]))
+        bests: list[Gradients] = [best for best in self._workers.each("largest") if best is not None]
+        return max(bests, key=lambda best: float(best.a_N[0]))
 
     def take(self, rows: Gradients) -> None:
         """Make these rows centres."""
@@ -118,18 +118,16 @@ class _Search:
         drawn = self._drawn(draw_places(self._sums, tile_S), row_S)
         wanted = 1 if self._patience == 0 or not self.chosen else self._request.labels_to_buy - len(self.chosen)
         allowed = self._rejections_worth_a_pass() - self._rejections
+        nothing = drawn.gradients.take(np.empty(0, np.int64))
         with single_threaded():
-            result = walk(drawn, _joined(self._unseen, like=drawn.gradients), accept_S, wanted, allowed)
+            result = walk(drawn, _joined([nothing, *self._unseen]), accept_S, wanted, allowed)
         self._rejections += result.rejections
         if len(result.accepted):
             self.take(drawn.gradients.take(result.accepted))
 
     def _drawn(self, tiles_S: NDArray[np.int64], uniforms_S: Floats) -> Candidates:
         owners = np.array([owner_of(self._workers.shards, tile) for tile in range(len(self._sums))])
-        parts = self._workers.each("draw", tiles_S, uniforms_S)
-        back = np.argsort(np.argsort(owners[tiles_S], kind="stable"), kind="stable")
-        gradients = _joined([part.gradients for part in parts]).take(back)
-        return Candidates(gradients, np.concatenate([part.stale_S for part in parts])[back])
+        return _in_turn(self._workers.each("draw", tiles_S, uniforms_S), owners[tiles_S])
 
     def filled_up(self, rng: np.random.Generator) -> Ids:
         """What was chosen and, where no mass is left, rows drawn uniformly from the others."""
@@ -141,11 +139,17 @@ class _Search:
         return np.concatenate([chosen, rng.choice(others, missing, replace=False)])
 
 
-def _joined(parts: list[Gradients], like: Gradients | None = None) -> Gradients:
-    if not parts:
-        assert like is not None
-        return like.take(np.empty(0, np.int64))
-    return Gradients(*(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))
+def _joined(parts: list[Gradients]) -> Gradients:
+    ids, a, q, v = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+    return Gradients(ids, a, q, v)
+
+
+def _in_turn(parts: list[Candidates], came_from_S: NDArray[np.int64]) -> Candidates:
+    """Candidates that lie sorted by where they came from, put back into the order in which they were asked for."""
+    place_S = np.empty(len(came_from_S), np.int64)
+    place_S[np.argsort(came_from_S, kind="stable")] = np.arange(len(came_from_S))
+    gradients = _joined([part.gradients for part in parts])
+    return Candidates(gradients.take(place_S), np.concatenate([part.stale_S for part in parts])[place_S])
 
 
 class GradientWorker:
@@ -197,15 +201,13 @@ class GradientWorker:
     def draw(self, tiles_S: NDArray[np.int64], uniforms_S: Floats) -> Candidates:
         """One row for each entry of ``tiles_S`` that names a tile of this shard, in that order."""
         shard = self._rows.shard
-        mine = np.flatnonzero((tiles_S >= shard.first_tile) & (tiles_S < shard.last_tile))
-        parts = [
-            self._draw_from(tile - self._first_tile, uniforms_S[mine[tiles_S[mine] == tile]])
-            for tile in np.unique(tiles_S[mine])
-        ]
-        back = np.argsort(np.argsort(tiles_S[mine], kind="stable"), kind="stable")
-        empty = Candidates(self._gradients(0, np.empty(0, np.int64)), np.empty(0))
-        gradients = _joined([part.gradients for part in parts], like=empty.gradients).take(back)
-        return Candidates(gradients, np.concatenate([empty.stale_S, *(part.stale_S for part in parts)])[back])
+        mine = (tiles_S >= shard.first_tile) & (tiles_S < shard.last_tile)
+        tiles, uniforms = tiles_S[mine] - self._first_tile, uniforms_S[mine]
+        parts = [self._draw_from(own, uniforms[tiles == own]) for own in np.unique(tiles)]
+        return _in_turn([self._nothing(), *parts], tiles)
+
+    def _nothing(self) -> Candidates:
+        return Candidates(self._gradients(0, np.empty(0, np.int64)), np.empty(0))
 
     def _draw_from(self, own: int, uniforms: Floats) -> Candidates:
         places = draw_places(self._weights[own], uniforms)

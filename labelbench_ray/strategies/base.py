@@ -26,7 +26,7 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SelectionRequest:
-    """All a strategy may see. It holds no label that was not bought, so cheating is impossible rather than forbidden."""
+    """All a strategy may see. It holds no label that was not bought, so cheating is impossible, not forbidden."""
 
     num_rows: int
     num_classes: int

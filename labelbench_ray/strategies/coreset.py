@@ -34,7 +34,7 @@ class CoreSet:
         known: dict[int, tuple[float, int]] = {}
         chosen: list[int] = []
         new_ids = np.empty(0, np.int64)
-        lowered = (np.empty(0, np.int64), np.empty(0, np.float64))
+        lowered: tuple[Ids, Floats] = (np.empty(0, np.int64), np.empty(0))
         propose = -(-PROPOSED_PER_BATCH // len(workers.shards))
         while len(chosen) < request.labels_to_buy:
             proposals = workers.each("propose", propose, new_ids, added_BD, *lowered)
@@ -78,8 +78,7 @@ class CoverWorker:
         """Places in ``ids`` of the rows that lie in this shard, and their embeddings."""
         count = len(self._tiles) * self._rows.tile_rows
         places = np.flatnonzero((ids >= self._first) & (ids < self._first + count))
-        width = self._tiles[0].shape[1]
-        return places, np.array([self._vector(row) for row in ids[places]], np.float32).reshape(-1, width)
+        return places, self._vectors_of(ids[places])
 
     def propose(self, count: int, chosen: Ids, added_BD: Floats, lowered_ids: Ids, lowered: Floats) -> Proposal:
         """Take in what the last batch found, then name the ``count`` rows of largest bounds.
@@ -91,13 +90,11 @@ class CoverWorker:
         ids = np.arange(self._first, self._first + len(bounds))
         for_sale = bounds > -np.inf
         ranked = k_smallest(-bounds[for_sale], ids[for_sale], count + 1)
-        others = (
-            Outsider(-float(ranked.scores_K[count]), int(ranked.ids_K[count])) if len(ranked.ids_K) > count else None
-        )
+        others = Outsider(-np.inf, -1)
+        if len(ranked.ids_K) > count:
+            others = Outsider(-float(ranked.scores_K[count]), int(ranked.ids_K[count]))
         best_ids = ranked.ids_K[:count]
-        width = self._tiles[0].shape[1]
-        vectors_MD = np.array([self._vector(row) for row in best_ids], np.float32).reshape(-1, width)
-        return Proposal(best_ids, -ranked.scores_K[:count], vectors_MD, others or Outsider(-np.inf, -1))
+        return Proposal(best_ids, -ranked.scores_K[:count], self._vectors_of(best_ids), others)
 
     def _update(self, chosen: Ids, added_BD: Floats, lowered_ids: Ids, lowered: Floats) -> Floats:
         if len(added_BD):
@@ -118,7 +115,9 @@ class CoverWorker:
         places = ids[inside] - self._first
         bounds[places] = np.minimum(bounds[places], values[inside])
 
-    def _vector(self, row: int) -> Floats:
-        tile, place = divmod(int(row) - self._first, self._rows.tile_rows)
-        vector_D: Floats = self._tiles[tile][place].numpy()
-        return vector_D
+    def _vectors_of(self, ids: Ids) -> Floats:
+        vectors_MD = np.empty((len(ids), self._tiles[0].shape[1]), np.float32)
+        for vector_D, place in zip(vectors_MD, ids - self._first, strict=True):
+            tile, row = divmod(int(place), self._rows.tile_rows)
+            vector_D[:] = self._tiles[tile][row].numpy()
+        return vectors_MD

@@ -36,9 +36,7 @@ class Galaxy:
         if self.rounds_per_batch is not None and self.rounds_per_batch < 1:
             raise SpecError("galaxy", f"`rounds_per_batch` must be at least 1, got {self.rounds_per_batch}")
         if self.compatibility == "labelbench" and self.rounds_per_batch is not None:
-            raise SpecError(
-                "galaxy", "`compatibility: labelbench` asks one label at a time; leave out `rounds_per_batch`"
-            )
+            raise SpecError("galaxy", "`compatibility: labelbench` asks label by label; leave out `rounds_per_batch`")
 
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order they were asked. Every one of them has been asked from the oracle."""

@@ -43,26 +43,27 @@ def negative_entropy(probs_NC: Floats) -> Floats:
     """(N,) sum of p log p in nats, with 0 log 0 = 0."""
     logs_NC = np.zeros_like(probs_NC)
     np.log(probs_NC, out=logs_NC, where=probs_NC > 0)
-    return (probs_NC * logs_NC).sum(axis=1, dtype=np.float64)
+    return _widest((probs_NC * logs_NC).sum(axis=1, dtype=np.float64))
 
 
 def largest_probability_per_label(probs_NC: Floats) -> Floats:
     """(N,) mean over labels of max(p, 1 - p)."""
-    return np.maximum(probs_NC, 1 - probs_NC).mean(axis=1, dtype=np.float64)
+    return _widest(np.maximum(probs_NC, 1 - probs_NC).mean(axis=1, dtype=np.float64))
 
 
 def gap_per_label(probs_NC: Floats) -> Floats:
     """(N,) mean over labels of |p - (1 - p)|."""
-    return np.abs(2 * probs_NC - 1).mean(axis=1, dtype=np.float64)
+    return _widest(np.abs(2 * probs_NC - 1).mean(axis=1, dtype=np.float64))
 
 
 def negative_entropy_per_label(probs_NC: Floats) -> Floats:
     """(N,) mean over labels of p log p + (1 - p) log(1 - p)."""
-    return (negative_entropy(probs_NC) + negative_entropy(1 - probs_NC)) / probs_NC.shape[1]
+    return _widest((negative_entropy(probs_NC) + negative_entropy(1 - probs_NC)) / probs_NC.shape[1])
 
 
 def _widest(scores_N: Floats) -> Floats:
-    return scores_N.astype(np.float64)
+    wide_N: Floats = np.asarray(scores_N, np.float64)
+    return wide_N
 
 
 class UncertaintyWorker:

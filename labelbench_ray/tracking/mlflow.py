@@ -8,46 +8,35 @@ deleted or wiped view is completed by the same code that writes it live.
 import contextlib
 import fcntl
 import json
-import logging
-import os
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from labelbench_ray.benchmark.state import State, TrialLedger, TrialStatus
 from labelbench_ray.errors import TrackingError
 from labelbench_ray.tracking import view
-
-TIMEOUT_S = 10
-"""Seconds an HTTP server may take for one answer."""
+from labelbench_ray.tracking.connection import address, default_artifact_location, impatient, quiet, reason, sqlite_path
 
 _RUN_STATUS = {"running": "RUNNING", "done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _METRICS_PER_BATCH = 1000  # MLflow's limit
 _ATTACHED = "labelbench.attached"  # tag: for which state of the trial its files were uploaded
 
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT_S),
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a POST retried after a lost answer logs twice; we ask, then try again
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
+
+class Place(NamedTuple):
+    """What links to an experiment's pages are made of."""
+
+    experiment_id: str
+    has_view: bool
+    report_run_id: str | None
 
 
 class _Grid(NamedTuple):
     client: Any
     experiment_id: str
     parent_id: str
-
-
-def default_uri(results: Path) -> str:
-    """The database beside a ledger, used where no server is named; its artifacts lie in ``mlflow-artifacts``."""
-    return f"sqlite:///{results.resolve() / 'mlflow.db'}"
 
 
 class MlflowTracker:
@@ -108,13 +97,21 @@ class MlflowTracker:
     def close(self, state: State) -> None:
         """End the parent run, and those of trials that nobody runs any more."""
         with self._connected() as grid:
-            for run in _search(grid.client, grid.experiment_id, {"mlflow.parentRunId": grid.parent_id}):
+            trials = _search(grid.client, grid.experiment_id, {"mlflow.parentRunId": grid.parent_id})
+            for run in trials:
                 if run.info.status == "RUNNING":
                     _log_status(grid.client, run, "interrupted", _now_ms())
+            self._save_view(grid, trials)
             parent = grid.client.get_run(grid.parent_id)
             _log_status(grid.client, parent, state, _now_ms())
             if parent.data.tags.get("labelbench.state") != state:
                 grid.client.set_tag(grid.parent_id, "labelbench.state", state)
+
+    def _save_view(self, grid: _Grid, trials: Sequence[Any]) -> None:
+        """A page that shows mean learning curves: by default MLflow shows no metric, and one closed row."""
+        wanted = view.shared_view((key for run in trials for key in run.data.metrics), self._varies)
+        if grid.client.get_experiment(grid.experiment_id).tags.get(view.VIEW_TAG) != wanted:
+            grid.client.set_experiment_tag(grid.experiment_id, view.VIEW_TAG, wanted)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[_Grid]:
@@ -248,7 +245,7 @@ def connect(uri: str) -> Any:
     """An MLflow client. A new SQLite database is made first."""
     from mlflow import MlflowClient
 
-    if path := _sqlite_path(uri):
+    if path := sqlite_path(uri):
         create_database(path)
     return MlflowClient(tracking_uri=uri)
 
@@ -277,85 +274,36 @@ def _initialize(uri: str, artifacts: Path) -> None:
     SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()
 
 
-def experiment_id(uri: str, name: str) -> str | None:
-    """The id of an experiment, for links. Raises TrackingError."""
-    with talking_to(uri):
-        found = connect(uri).get_experiment_by_name(name)
-        return None if found is None else str(found.experiment_id)
-
-
-def default_artifact_location(uri: str) -> str | None:
-    """Beside a SQLite database, not in the working directory as MLflow has it; elsewhere the server decides."""
-    path = _sqlite_path(uri)
-    return (path.parent / "mlflow-artifacts").as_uri() if path else None
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    """The file of a database, None for a server, a database in memory or SQLite's own ``file:`` form."""
-    name = uri.removeprefix("sqlite:///")
-    plain = uri.startswith("sqlite:///") and not name.startswith(("file:", ":memory:"))
-    return Path(name.partition("?")[0]).resolve() if plain else None
-
-
 @contextlib.contextmanager
 def talking_to(uri: str) -> Iterator[None]:
     """Quiet and impatient while we talk to MLflow; what goes wrong is a TrackingError without credentials."""
-    before = {key: os.environ.get(key) for key in _ENVIRONMENT}
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    try:
+    with impatient():
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        with _quiet():
+        with quiet():
             try:
                 yield
             except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
                 raise TrackingError(address(uri), reason(error, uri)) from error
-    finally:
-        for key, old in before.items():
-            if old is None:
-                os.environ.pop(key, None)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Errors become one line of ours: no traces from MLflow, no migration notes from alembic."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def address(uri: str) -> str:
-    """A tracking address as it may be shown: no user, no password, no query.
-
-    >>> address("https://ann:secret@tracking.example.org:5000/?token=x")
-    'https://tracking.example.org:5000/'
-    """
-    parts = urlsplit(uri)
-    if not parts.hostname:
-        return uri.partition("?")[0]
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
-
-
-def reason(error: BaseException, uri: str) -> str:
-    """The part of MLflow's long messages a user can act on, without credentials."""
-    text = str(error)
-    if refused := re.search(r"\[Errno -?\d+\] ([\w ,]+)", text):
-        return refused.group(1).strip()
-    if "timed out" in text.lower():
-        return f"no answer within {TIMEOUT_S} s"
-    login = urlsplit(uri).netloc.rpartition("@")[0]
-    first_line = (text.strip() or type(error).__name__).splitlines()[0]
-    return (first_line.replace(f"{login}@", "") if login else first_line)[:200]
+def find_place(uri: str, experiment: str | None = None) -> Place | None:
+    """Where an experiment's pages are; of the one that changed last where no name is given. Raises TrackingError."""
+    with talking_to(uri):
+        client = connect(uri)
+        if experiment is None:
+            newest = client.search_experiments(max_results=1, order_by=["last_update_time DESC"])
+            found = newest[0] if newest else None
+        else:
+            found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        parents = _search(client, found.experiment_id, {"labelbench.grid": found.name})
+        files = {file.path for file in client.list_artifacts(parents[0].info.run_id)} if parents else set()
+        report = parents[0].info.run_id if "report.html" in files else None
+        return Place(str(found.experiment_id), view.VIEW_TAG in found.tags, report)
 
 
 def _started_ms(trial: TrialLedger) -> int:

@@ -16,11 +16,15 @@ from typing import IO
 
 from labelbench_ray.errors import PlatformError
 from labelbench_ray.tracking import mlflow as view_of_ledger
+from labelbench_ray.tracking.connection import address, default_artifact_location, default_uri
+from labelbench_ray.tracking.view import VIEW_KEY
 
 START_S = 90.0
 """Seconds the server may take to answer (5.5 s on an idle machine)."""
 
 _STOP_S = 10.0
+_TRAINING = "workflowType=machine_learning"
+_BY_NAME = "orderByKey=tags.%60mlflow.runName%60&orderByAsc=true"
 
 
 def serve_ui(
@@ -31,20 +35,26 @@ def serve_ui(
     port: int = 5000,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Show a results folder or a tracking address until Ctrl-C; ``say`` gets the link to the experiment's page.
+    """Show a results folder or a tracking address until Ctrl-C; ``say`` gets its links.
 
     A server that runs already (http, https) is only linked to. Raises PlatformError when there is nothing to show or
     the port is taken, TrackingError when the database cannot be read.
     """
     uri = tracking_uri(where)
-    page_id = view_of_ledger.experiment_id(uri, experiment) if experiment else None
+    place = view_of_ledger.find_place(uri, experiment)
     if uri.startswith(("http://", "https://")):
-        say(page(view_of_ledger.address(uri), page_id))
+        _say_links(address(uri), place, say)
         return
     with running_server(uri, host, port) as (base, server):
-        say(page(base, page_id))
+        _say_links(base, place, say)
         with contextlib.suppress(KeyboardInterrupt):
             server.wait()
+
+
+def _say_links(base: str, place: view_of_ledger.Place | None, say: Callable[[str], None]) -> None:
+    say(f"runs    {runs_page(base, place)}")
+    if place and place.report_run_id:
+        say(f"report  {report_page(base, place.experiment_id, place.report_run_id)}")
 
 
 def tracking_uri(where: str | Path) -> str:
@@ -54,18 +64,31 @@ def tracking_uri(where: str | Path) -> str:
     results = Path(where)
     if not (results / "mlflow.db").exists():
         raise PlatformError(f"no MLflow database in {results}", "run `labelbench sync` to make it from the results")
-    return view_of_ledger.default_uri(results)
+    return default_uri(results)
 
 
-def page(base: str, experiment_id: str | None = None) -> str:
-    """Link to an experiment's runs, or to all experiments. Without the parameter MLflow opens in its GenAI mode."""
-    path = f"experiments/{experiment_id}/runs" if experiment_id else "experiments"
-    return f"{base.rstrip('/')}/#/{path}?workflowType=machine_learning"
+def runs_page(base: str, place: view_of_ledger.Place | None) -> str:
+    """Link to the learning curves of an experiment, or to all experiments.
+
+    ``workflowType``: without it MLflow opens in its GenAI mode. Without a stored view runs are sorted by name, because
+    sorted by date all trials are hidden in one closed row.
+    """
+    if place is None:
+        return f"{base.rstrip('/')}/#/experiments?{_TRAINING}"
+    shown = (
+        f"viewStateShareKey={VIEW_KEY}" if place.has_view else "orderByKey=tags.%60mlflow.runName%60&orderByAsc=true"
+    )
+    return f"{base.rstrip('/')}/#/experiments/{place.experiment_id}/runs?{_TRAINING}&{shown}&compareRunsMode=CHART"
+
+
+def report_page(base: str, experiment_id: str, run_id: str) -> str:
+    """Link to the report in its frame."""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html?{_TRAINING}"
 
 
 def ui_command(uri: str, host: str, port: int) -> list[str]:
     """The command that serves a database. One worker: more cost 0.5 GB each and serve nobody."""
-    artifacts = view_of_ledger.default_artifact_location(uri)
+    artifacts = default_artifact_location(uri)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host]
     command += ["--port", str(port), "--workers", "1"]
     return command + (["--default-artifact-root", artifacts] if artifacts else [])

@@ -26,6 +26,13 @@ MAX_TAG = 5000
 NOTE = "mlflow.note.content"
 """MLflow's tag for the description, shown as markdown on top of a run's page."""
 
+VIEW_KEY = "labelbench"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+"""Experiment tag of a view that MLflow's pages open by ``viewStateShareKey``. Undocumented: seen in MLflow 3.17; a
+version that cannot read it says so and shows its own default."""
+
+_MAX_COLUMNS = 8
+
 _FAILED = "**This trial failed.** "
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]")
 
@@ -138,6 +145,26 @@ def bought_as_table(bought: pa.Table) -> dict[str, Any]:
     names = ["batch", "rank", "example_id", "label"]
     rows = zip(*(bought[name].to_pylist() for name in names), strict=True)
     return {"columns": names, "data": [list(row) for row in rows]}
+
+
+def shared_view(metrics: Iterable[str], varies: Iterable[str]) -> str:
+    """The state of MLflow's page of runs: selections without their parent, mean over seeds, test metrics in sight."""
+    shown = [name for name in sorted(set(metrics)) if name.startswith("test/")][:_MAX_COLUMNS]
+    groups = [label for label in LABELS if label in {*varies, "strategy"}]
+    columns = [f"params.`{label}`" for label in groups] + [f"metrics.`{name}`" for name in shown]
+    told = {
+        "searchFilter": "tags.`labelbench.kind` = 'selection'",
+        "orderByKey": "tags.`mlflow.runName`",
+        "orderByAsc": True,
+        "selectedColumns": columns,
+        "groupBy": {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "param", "groupByData": label} for label in groups],
+        },
+        "runsHiddenMode": "SHOW_ALL",
+        "chartsSearchFilter": "test/",
+    }
+    return json.dumps(told, sort_keys=True)
 
 
 def clean_key(key: str) -> str:

@@ -71,7 +71,8 @@ def pool_standardisation(trainer: str, rows: Rows, tile_rows: int, excluded_ids:
         squares_D += np.einsum("td,td->d", tile_TD, tile_TD)
     count = max(1, num_rows - len(excluded_ids))
     mean_D = total_D / count
-    variance_D = np.maximum(squares_D / count - mean_D**2, 0.0)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity: refused below
+        variance_D = np.maximum(squares_D / count - mean_D**2, 0.0)
     if not np.isfinite(variance_D).all():
         column = int(np.flatnonzero(~np.isfinite(variance_D))[0])
         raise TrainingError(trainer, f"feature {column} of the pool holds NaN or infinity", "embed the pool again")

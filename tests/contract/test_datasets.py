@@ -2,11 +2,13 @@
 
 import dataclasses
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dataset_files import open_tiny, tiny_spec
 
+import labelbench_ray.datasets
 from labelbench_ray.datasets.base import DATASETS, DatasetCard
 from labelbench_ray.errors import DataError
 from labelbench_ray.identity import describe, digest
@@ -15,6 +17,7 @@ from labelbench_ray.registry import parameter_names
 from labelbench_ray.types import SPLITS
 
 NAMES = DATASETS.names()
+README = Path(labelbench_ray.datasets.__file__).with_name("README.md")
 WITH_A_PATH = [name for name in NAMES if "path" in parameter_names(DATASETS.get(name))]
 WITH_A_CARD = [name for name in NAMES if hasattr(DATASETS.get(name), "card")]  # the others are users' own data
 
@@ -46,6 +49,10 @@ def test_is_a_frozen_dataclass_of_its_name(name):
     assert plugin.name == name
     assert plugin.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(plugin))
+
+
+def test_the_readme_has_a_row(name):
+    assert f"\n| `{name}` |" in README.read_text()
 
 
 def test_card_is_complete(opened, name):

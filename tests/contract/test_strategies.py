@@ -16,13 +16,9 @@ from labelbench_ray.strategies.base import STRATEGIES, Needs
 from labelbench_ray.strategies.select import select
 
 every_strategy = pytest.mark.parametrize("name", STRATEGIES.names())
+needs_of = {name: STRATEGIES.get(name).needs for name in STRATEGIES.names()}
 every_reading_strategy = pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in STRATEGIES.names()
-        if STRATEGIES.get(name).needs.probabilities or STRATEGIES.get(name).needs.embeddings
-    ],
+    "name", [name for name, needs in needs_of.items() if needs.probabilities or needs.embeddings]
 )
 
 
@@ -65,7 +61,7 @@ def test_buys_exactly_the_budget_of_distinct_ids_for_sale_and_repeats(name, pool
     ids = bought(name, pool)
     assert len(set(ids)) == len(ids) == pool.labels_to_buy
     assert not set(ids) & (set(pool.ids_L.tolist()) | set(pool.excluded_ids.tolist()))
-    if STRATEGIES.get(name).needs.labels_in_batch:
+    if needs_of[name].labels_in_batch:
         assert pool.asked == ids
     assert bought(name, pool) == ids
 
@@ -110,8 +106,7 @@ def test_shards_and_threads_change_nothing(name, kind):
     pool = sharded_pools()[kind]
     expected = bought(name, pool)
     for num_shards in (2, 8):
-        needs = STRATEGIES.get(name).needs
-        assert all(len(part.tiles()) >= 2 for part in pool.shard_rows(needs, num_shards))
+        assert all(len(part.tiles()) >= 2 for part in pool.shard_rows(needs_of[name], num_shards))
         assert bought(name, pool, num_shards=num_shards) == expected
         assert bought(name, pool, num_shards=num_shards, threads=2) == expected
     assert bought(name, pool, threads=2) == expected
@@ -139,7 +134,7 @@ class PickledWorkers(LocalWorkers):
 @every_strategy
 def test_workers_may_live_in_other_processes(name):
     pool = random_pool()
-    parts = pool.shard_rows(STRATEGIES.get(name).needs, 3)
+    parts = pool.shard_rows(needs_of[name], 3)
 
     def spread(worker, *arguments):
         made = [pickle.loads(pickle.dumps(worker))(part, *pickle.loads(pickle.dumps(arguments))) for part in parts]
@@ -151,7 +146,7 @@ def test_workers_may_live_in_other_processes(name):
 @every_reading_strategy
 def test_the_comparison_notices_a_shard_that_is_not_asked(name):
     pool = random_pool(labels_to_buy=60)
-    parts = pool.shard_rows(STRATEGIES.get(name).needs, 8)
+    parts = pool.shard_rows(needs_of[name], 8)
     without_one = None
     with contextlib.suppress(Exception):  # failing is noticing too
         without_one = bought(name, pool, spread=spread_locally(parts[:5] + parts[6:]))

@@ -115,7 +115,9 @@ def test_the_last_layer_on_the_embeddings_gives_the_probabilities(name, tmp_path
     fitted = trainer.fit(data_for(trainer, tmp_path / "data"))
     fitted.save(tmp_path / "model")
     saved = load_file(next((tmp_path / "model").glob("*.safetensors")))
-    prefix = "head" if "head.weight" in saved else sorted(key.rpartition(".")[0] for key in saved if "layers" in key)[-1]
+    prefix = (
+        "head" if "head.weight" in saved else sorted(key.rpartition(".")[0] for key in saved if "layers" in key)[-1]
+    )
     logits = all_embeddings(fitted.scores["test"]) @ saved[f"{prefix}.weight"].T + saved[f"{prefix}.bias"]
     expected = np.exp(logits - logits.max(1, keepdims=True))
     expected /= expected.sum(1, keepdims=True)

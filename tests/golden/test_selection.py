@@ -1,7 +1,7 @@
 """Selections of LabelBench's own strategies (commit 9e23393) on synthetic inputs, list for list.
 
-Each file: features (N, d), probabilities (N, K), labels (N,), labeled (bought before, in order), budget, rng_seed of the
-legacy generator that GALAXY draws from, selected (in order).
+Each file: features (N, d), probabilities (N, K), labels (N,), labeled (bought before, in order), budget, rng_seed of
+the legacy generator that GALAXY draws from, selected (in order).
 """
 
 from pathlib import Path

@@ -11,21 +11,22 @@ from labelbench_ray.execution.on_ray.sweep import run_jobs
 from labelbench_ray.execution.preflight import Node
 from labelbench_ray.execution.progress import Watch
 from labelbench_ray.features.embedding import EmbedTask
-from labelbench_ray.features.store import FeatureStore
 
 
 @dataclass(frozen=True)
 class OnRay:
     """Embeds by Ray Data, schedules trials by Ray Tune."""
 
+    embed_actors: int | None = None
+    """How many actors embed; as many as the processors allow when None."""
+
     def nodes(self) -> Sequence[Node]:
         """Resources of every living node."""
         return nodes()
 
-    def embed(self, tasks: Sequence[EmbedTask], store: FeatureStore) -> None:
-        """Complete the feature store, one Ray Data pipeline at a time, while no trial holds a CPU."""
-        for task in tasks:
-            embed_on_ray(task, store)
+    def embed(self, tasks: Sequence[EmbedTask]) -> None:
+        """Make missing shards in one Ray Data pipeline, while no trial holds a CPU."""
+        embed_on_ray(tasks, self.nodes(), self.embed_actors)
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:
         """Run every job through Ray Tune."""
@@ -33,7 +34,7 @@ class OnRay:
 
 
 @contextlib.contextmanager
-def on_ray(address: str | None = None, num_cpus: int | None = None) -> Iterator[OnRay]:
+def on_ray(address: str | None = None, num_cpus: int | None = None, embed_actors: int | None = None) -> Iterator[OnRay]:
     """The executor, with Ray running."""
     with session(address, num_cpus):
-        yield OnRay()
+        yield OnRay(embed_actors)

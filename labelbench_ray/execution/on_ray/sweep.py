@@ -14,6 +14,7 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
+from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.errors import LabelBenchError
 from labelbench_ray.execution.in_process import round_event
 from labelbench_ray.execution.job import TrialJob, run_job
@@ -65,7 +66,7 @@ def _run_trial(config: dict[str, Any]) -> None:
     """The body of a Tune trial."""
     job: TrialJob = pickle.loads(config["job"])
     unit = unit_of(job.trial, job.selection, job.resources)
-    make_spread = spread_locally
+    make_spread: MakeSpread = spread_locally
     if job.selection.through == "actors":
         reserved = unit.layout == "sharded"
         make_spread = actor_spread(job.selection.shards, job.selection.cpus_per_shard, in_placement_group=reserved)
@@ -83,7 +84,7 @@ def _run_trial(config: dict[str, Any]) -> None:
         tune.report({"trial": trial, "what": "done"})
 
 
-class _Watcher(Callback):
+class _Watcher(Callback):  # type: ignore[misc]  # ray is not typed
     """Passes what trials report, and that a process died, to the driver's watch."""
 
     def __init__(self, jobs: dict[str, TrialJob], watch: Watch) -> None:

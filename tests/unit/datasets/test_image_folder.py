@@ -57,6 +57,13 @@ def test_linked_class_folders_are_read_and_count_for_the_identity(tmp_path):
     assert describe(subset) != before
 
 
+def test_a_link_to_nothing_is_named(tmp_path):
+    write_image_folder(tmp_path)
+    (tmp_path / "train" / "ant" / "9.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"9\.png cannot be read \(No such file"):
+        ImageFolder(path=tmp_path).open()
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_missing_split_is_named(tmp_path, split):
     other = {"train": "test", "test": "train"}[split]

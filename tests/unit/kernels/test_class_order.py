@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,7 +66,7 @@ def test_an_answer_that_comes_late_counts():
 def naive_cut(text):
     best = None
     marks = [place for place, mark in enumerate(text) if mark != "."]
-    for left, right in zip(marks, marks[1:], strict=False):
+    for left, right in itertools.pairwise(marks):
         if text[left] != text[right] and right - left > 1 and (best is None or right - left < best[0]):
             best = (right - left, (left + right) // 2)
     return best and best[1]

@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pytest
 from pools import SmallPool, random_pool
-from scipy.stats import chisquare
 
 from labelbench_ray.kernels.k_means_pp import residuals
 from labelbench_ray.seeding import stream
@@ -21,10 +20,7 @@ def law(pool, first):
     norms = np.square(gradients).sum(axis=1)
     rows = [row for row in range(len(q)) if row not in pool.ids_L]
     norms[pool.ids_L] = 0
-    if first == "largest":
-        start = {int(norms.argmax()): 1.0}
-    else:
-        start = {row: norms[row] / norms.sum() for row in rows}
+    start = {int(norms.argmax()): 1.0} if first == "largest" else {row: norms[row] / norms.sum() for row in rows}
     chances = {}
     for one, two, three in itertools.permutations(rows, 3):
         after_one = squared[one]
@@ -39,6 +35,8 @@ def law(pool, first):
 def test_ordered_outcomes_follow_the_k_means_pp_law(monkeypatch, first, patience):
     monkeypatch.setattr(badge, "CANDIDATES", 6)  # several blocks a selection
     pool = random_pool(5, num_rows=6, width=3, num_labeled=1, labels_to_buy=3, tile_rows=3)
+    from scipy.stats import chisquare
+
     expected = {outcome: chance for outcome, chance in law(pool, first).items() if chance > 0}
     assert sum(expected.values()) == pytest.approx(1)
     rng = stream(0, "test")
@@ -56,7 +54,7 @@ def test_ordered_outcomes_follow_the_k_means_pp_law(monkeypatch, first, patience
 
 def test_the_first_is_the_row_of_largest_gradient_ties_to_the_lowest_id():
     pool = random_pool(labels_to_buy=1)
-    q, norms = residuals(pool.probs_NC, "multi_class")
+    _, norms = residuals(pool.probs_NC, "multi_class")
     norms = norms * np.square(pool.embeddings_ND, dtype=float).sum(axis=1)
     norms[pool.ids_L] = 0
     (first,) = Badge().select(pool.request(Badge.needs, num_shards=5), stream(0, "test"))

@@ -6,7 +6,7 @@ from pools import SmallPool, random_pool
 
 from labelbench_ray.errors import SelectionError, SpecError
 from labelbench_ray.seeding import stream
-from labelbench_ray.strategies.galaxy import Galaxy, StreamDraws
+from labelbench_ray.strategies.galaxy import Galaxy, StreamDraws, query_cuts
 
 
 def line(num_rows, border, bought, labels_to_buy):
@@ -17,8 +17,8 @@ def line(num_rows, border, bought, labels_to_buy):
     return SmallPool(probs, probs, truth, np.array(bought), labels_to_buy)
 
 
-def bought(pool, strategy=Galaxy(), seed=0):
-    return strategy.select(pool.request(Galaxy.needs, num_shards=2), stream(seed, "test")).tolist()
+def bought(pool, strategy=None, seed=0):
+    return (strategy or Galaxy()).select(pool.request(Galaxy.needs, num_shards=2), stream(seed, "test")).tolist()
 
 
 def test_bisects_and_then_extends_around_the_cut():
@@ -70,8 +70,6 @@ def test_every_class_is_drawn():
         def class_index(self, num_classes):
             drawn.add(super().class_index(num_classes))
             return max(drawn)
-
-    from labelbench_ray.strategies.galaxy import query_cuts
 
     query_cuts(pool.request(Galaxy.needs), Draws(stream(0, "test")), at_once=1)
     assert drawn == {0, 1, 2}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from labelbench_ray.tracking.mlflow import create_database, default_uri, talking_to
+from labelbench_ray.tracking.connection import default_uri
+from labelbench_ray.tracking.mlflow import create_database, talking_to
 
 
 @pytest.fixture(scope="session")

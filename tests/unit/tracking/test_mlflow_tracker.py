@@ -9,15 +9,8 @@ from small_ledger import commit_rounds, describe_trial, finished_grid
 
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError, TrackingError
-from labelbench_ray.tracking.mlflow import (
-    MlflowTracker,
-    address,
-    create_database,
-    default_uri,
-    experiment_id,
-    reason,
-    talking_to,
-)
+from labelbench_ray.tracking.connection import address, default_uri, reason
+from labelbench_ray.tracking.mlflow import MlflowTracker, Place, create_database, find_place, talking_to
 from labelbench_ray.tracking.tracker import sync
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -96,7 +89,7 @@ def test_a_deleted_experiment_is_filled_again(results, read_runs):
     live = tracker(results)
     sync(live, ledger.trials(), "done")
     client = MlflowClient(default_uri(results))
-    client.delete_experiment(experiment_id(default_uri(results), "small study"))
+    client.delete_experiment(find_place(default_uri(results), "small study").experiment_id)
     with pytest.raises(TrackingError):
         live.attach([], note="a run that is gone")
     sync(live, ledger.trials(), "done")
@@ -228,6 +221,25 @@ def test_bought_ids_and_description_are_attached_when_a_trial_stops(results, rea
     assert {file.path for file in client.list_artifacts(run_id)} == {"bought.json", "trial.json"}
 
 
+def test_a_view_shows_mean_curves_of_test_metrics(results):
+    from mlflow import MlflowClient
+
+    live = tracker(results, varies=("dataset",))
+    ledger = finished_grid(results, strategies=("random",), seeds=1)
+    live.open()
+    assert find_place(default_uri(results)) == Place("1", False, None)
+    sync(live, ledger.trials(), "done")
+    (results / "report.html").write_text("")
+    live.attach([results / "report.html"])
+    assert find_place(default_uri(results), "small study") == Place("1", True, live._grid.parent_id)
+    stored = json.loads(
+        MlflowClient(default_uri(results)).get_experiment("1").tags["mlflow.sharedViewState.labelbench"]
+    )
+    wanted = ["params.`dataset`", "params.`strategy`", "metrics.`test/accuracy`", "metrics.`test/macro_f1`"]
+    assert stored["selectedColumns"] == wanted
+    assert [key["groupByData"] for key in stored["groupBy"]["groupByKeys"]] == ["dataset", "strategy"]
+
+
 def test_the_report_and_a_note_go_to_the_parent(results, read_runs):
     report = results / "report.html"
     live = tracker(results, spec={"name": "small study", "seeds": 3})
@@ -294,4 +306,4 @@ def test_a_database_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
     assert not (tmp_path / "mlflow.db").exists()
     with talking_to("sqlite://"):
         create_database(tmp_path / "mlflow.db")
-    assert experiment_id(default_uri(tmp_path), "small study") is None
+    assert find_place(default_uri(tmp_path), "small study") is None

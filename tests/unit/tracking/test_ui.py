@@ -1,11 +1,13 @@
 import socket
 import sys
-import threading
 
 import pytest
 
 from labelbench_ray.errors import PlatformError
 from labelbench_ray.tracking import ui
+from labelbench_ray.tracking.mlflow import Place
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 
 def test_the_command_names_database_and_artifacts(tmp_path):
@@ -23,8 +25,14 @@ def test_the_command_names_database_and_artifacts(tmp_path):
 
 
 def test_links_open_the_pages_for_training():
-    assert ui.page("http://h:1/", "7") == "http://h:1/#/experiments/7/runs?workflowType=machine_learning"
-    assert ui.page("http://h:1") == "http://h:1/#/experiments?workflowType=machine_learning"
+    training = "workflowType=machine_learning"
+    view = f"http://h:1/#/experiments/7/runs?{training}&viewStateShareKey=labelbench&compareRunsMode=CHART"
+    assert ui.runs_page("http://h:1/", Place("7", True, "abc")) == view
+    by_name = f"{training}&orderByKey=tags.%60mlflow.runName%60&orderByAsc=true&compareRunsMode=CHART"
+    assert ui.runs_page("http://h:1", Place("7", False, None)) == f"http://h:1/#/experiments/7/runs?{by_name}"
+    assert ui.runs_page("http://h:1", None) == f"http://h:1/#/experiments?{training}"
+    report = f"http://h:1/#/experiments/7/runs/abc/artifacts/report.html?{training}"
+    assert ui.report_page("http://h:1", "7", "abc") == report
 
 
 def test_a_folder_without_a_database_says_what_to_do(tmp_path):
@@ -37,14 +45,18 @@ def test_a_port_in_use_is_one_line(results):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PlatformError, match=rf"^port {port} of 127.0.0.1 cannot be used \(Address already in use\)"):
+        with pytest.raises(
+            PlatformError, match=rf"^port {port} of 127.0.0.1 cannot be used \(Address already in use\)"
+        ):
             ui.serve_ui(results, port=port)
 
 
-def test_a_running_server_is_only_linked_to():
+def test_a_running_server_is_only_linked_to(monkeypatch):
+    monkeypatch.setattr(ui.view_of_ledger, "find_place", lambda *_: Place("3", False, "abc"))
     said = []
     ui.serve_ui("https://ann:secret@example.org:5000", say=said.append)
-    assert said == ["https://example.org:5000/#/experiments?workflowType=machine_learning"]
+    assert [line.split()[0] for line in said] == ["runs", "report"]
+    assert all("  https://example.org:5000/#/experiments/3/runs" in line for line in said)
 
 
 def test_a_server_that_ends_at_once_says_its_last_words(monkeypatch):
@@ -80,9 +92,8 @@ def test_the_server_ends_with_the_command(monkeypatch, results):
     monkeypatch.setattr(ui.subprocess, "Popen", recording(ui.subprocess.Popen, servers))
     with pytest.raises(KeyboardInterrupt):
         ui.serve_ui(results, port=port, say=interrupt)
-    assert links == [f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"]
+    assert links[0].startswith(f"runs    http://127.0.0.1:{port}/#/experiments/")
     assert servers[0].poll() is not None
-    assert threading.current_thread() is threading.main_thread()
 
 
 def recording(make, made):

@@ -1,0 +1,136 @@
+"""Embedding a split: what is missing, the body of the actor that makes one shard, and a plain loop over them.
+
+The body knows nothing of Ray: an actor is built from the task and called with one missing shard after another.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labelbench_ray.errors import DataError
+from labelbench_ray.features.key import FeatureKey
+from labelbench_ray.features.passes import EncodedBatch, make_pass
+from labelbench_ray.features.rows import StoredRows
+from labelbench_ray.features.shard_file import ShardEntry, read_entry, write_shard
+from labelbench_ray.features.store import FeatureStore, MissingShard, OnUndecodable
+from labelbench_ray.kernels.augment import CLEAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedTask:
+    """Sets of features to make together: the same split in one or more views, from one decoding.
+
+    ``threads`` work on batches side by side, each with one thread of its own in torch, so that it changes no number.
+    """
+
+    keys: tuple[FeatureKey, ...]
+    num_rows: int
+    store_root: Path
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        assert self.keys, "nothing to embed"
+        assert len({replace(key, view=CLEAN).fingerprint() for key in self.keys}) == 1, "keys differ in more than views"
+        assert self.keys[0].device_kind == self.device.partition(":")[0], "the keys are of another kind of device"
+
+    @property
+    def store(self) -> FeatureStore:
+        """Where the features go."""
+        return FeatureStore(self.store_root)
+
+    def missing_shards(self) -> list[MissingShard]:
+        """Shards that at least one view lacks, in order. Raises FeatureStoreError for one that is cut short."""
+        return sorted({shard for key in self.keys for shard in self.store.missing_shards(key, self.num_rows)})
+
+
+class ShardEmbedder:
+    """Opens the data set and loads the encoder once; then makes any number of shards."""
+
+    def __init__(self, task: EmbedTask) -> None:
+        self._task = task
+        key = task.keys[0]
+        opened = key.dataset.open()
+        found = opened.card.num_examples.get(key.split, 0)
+        if found != task.num_rows:
+            raise DataError(key.dataset.name, f"{key.split} has {found} examples here, {task.num_rows} were expected")
+        self._encode = make_pass(opened, task.keys, task.device)
+        self._made_with = made_with(task.device)
+
+    def embed(self, shard: MissingShard) -> list[ShardEntry]:
+        """Make and store one shard in every view that lacks it; return the entries it wrote.
+
+        Undecodable images get zero rows and are named in the entry: ``FeatureStore.finish`` refuses or accepts them.
+        Raises FeatureStoreError.
+        """
+        store = self._task.store
+        keys = [key for key in self._task.keys if read_entry(store.folder(key), shard.index) is None]
+        if not keys:
+            return []
+        began = time.perf_counter()
+        batches = self._batches(keys, shard)
+        spent = (time.perf_counter() - began) / len(keys)
+        return [self._write(key, shard, position, batches, spent) for position, key in enumerate(keys)]
+
+    def _batches(self, keys: Sequence[FeatureKey], shard: MissingShard) -> list[EncodedBatch]:
+        views = tuple(key.view for key in keys)
+        size = self._task.keys[0].encode_batch_size
+        ids = [np.arange(start, min(start + size, shard.last)) for start in range(shard.first, shard.last, size)]
+        with one_torch_thread(), ThreadPoolExecutor(self._task.threads) as threads:
+            return list(threads.map(lambda batch: self._encode(batch, views), ids))
+
+    def _write(
+        self, key: FeatureKey, shard: MissingShard, position: int, batches: Sequence[EncodedBatch], spent: float
+    ) -> ShardEntry:
+        self._task.store.describe(key)
+        return write_shard(
+            self._task.store.folder(key),
+            shard.index,
+            shard.first,
+            np.concatenate([batch.rows[position] for batch in batches]),
+            dtype=key.stored_dtype,
+            weights=self._encode.weights,
+            made_with=self._made_with,
+            undecodable=[image for batch in batches for image in batch.undecodable],
+            encode_s=spent,
+        )
+
+
+def embed_missing(task: EmbedTask, progress: Callable[[MissingShard], None] = lambda shard: None) -> None:
+    """Make all missing shards in this process; the encoder is loaded only if there are any."""
+    missing = task.missing_shards()
+    embedder = ShardEmbedder(task) if missing else None
+    for shard in missing:
+        assert embedder is not None
+        embedder.embed(shard)
+        progress(shard)
+
+
+def finish(task: EmbedTask, on_undecodable: OnUndecodable = "refuse") -> list[StoredRows]:
+    """Write the manifests and open the sets, in the order of the task's keys. Raises as ``FeatureStore.finish``."""
+    return [task.store.finish(key, task.num_rows, on_undecodable) for key in task.keys]
+
+
+def made_with(device: str) -> str:
+    """Kind of machine in one line: device, instruction set, versions of the libraries that do the arithmetic."""
+    import torchvision
+
+    kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability()
+    return f"{device.partition(':')[0]} {kind}, torch {torch.__version__}, torchvision {torchvision.__version__}"
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Torch computes in the calling thread alone: how a product is split over threads can change its last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

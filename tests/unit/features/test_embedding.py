@@ -1,0 +1,147 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from feature_sets import Drawn, Painted, a_key, a_task
+
+from labelbench_ray.datasets.digits import Digits
+from labelbench_ray.encoders.open_clip import OpenClip
+from labelbench_ray.encoders.pixels import Pixels
+from labelbench_ray.encoders.vectors import Vectors
+from labelbench_ray.errors import DataError, SpecError, UndecodableImageError
+from labelbench_ray.features.embedding import EmbedTask, ShardEmbedder, embed_missing, finish
+from labelbench_ray.features.store import MissingShard
+from labelbench_ray.kernels.augment import CLEAN, View, augment_images, augment_vectors, pool_moments
+
+TINY = OpenClip(model="labelbench-vit-tiny")
+
+
+def embedded(root, *keys, **changes):
+    task = a_task(root, *keys, **changes)
+    embed_missing(task)
+    return finish(task)
+
+
+def test_features_are_the_encodings_of_the_images(tmp_path):
+    (rows,) = embedded(tmp_path, a_key())
+    images = Painted().images("train").read(np.arange(100))
+    expected = Pixels(size=4).load().encode(images).astype(np.float16)
+    assert np.array_equal(rows.slice(0, 100), expected)
+
+
+def test_views_of_one_decoding_are_those_embedded_alone(tmp_path):
+    keys = [a_key(view=view) for view in (CLEAN, View(kind="weak", seed=3), View(kind="strong", seed=3))]
+    together = embedded(tmp_path / "together", *keys)
+    for key, rows in zip(keys, together, strict=True):
+        (alone,) = embedded(tmp_path / "alone", key)
+        assert np.array_equal(rows.slice(0, 100), alone.slice(0, 100))
+    images = augment_images(Painted().images("train").read(np.arange(100)), np.arange(100), keys[2].view, can_flip=True)
+    assert np.array_equal(together[2].slice(0, 100), Pixels(size=4).load().encode(images).astype(np.float16))
+
+
+@pytest.mark.parametrize("change", [{"shard_rows": 70}, {"shard_rows": 10}])
+@pytest.mark.parametrize("view", [CLEAN, View(kind="strong", seed=1)])
+def test_a_network_gives_the_same_rows_for_any_shards_and_threads(tmp_path, change, view):
+    key = {"encoder": TINY, "view": view, "dataset": Painted(num_rows=75)}
+    (whole,) = embedded(tmp_path, a_key(**key))
+    (cut,) = embedded(tmp_path, a_key(**key, **change), threads=3)
+    assert np.array_equal(whole.slice(0, 75), cut.slice(0, 75))
+
+
+def test_an_interrupted_embedding_goes_on_with_the_missing_shards(tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(shard):
+        if shard.index == 1:
+            raise Killed
+
+    task, made = a_task(tmp_path), []
+    with pytest.raises(Killed):
+        embed_missing(task, kill)
+    embed_missing(task, made.append)
+    assert made == [MissingShard(2, 64, 96), MissingShard(3, 96, 100)]
+    (resumed,) = finish(task)
+    (whole,) = embedded(tmp_path / "whole")
+    assert np.array_equal(resumed.slice(0, 100), whole.slice(0, 100))
+
+
+def test_a_complete_set_opens_no_data_set_and_loads_no_encoder(tmp_path, monkeypatch):
+    embedded(tmp_path)
+    monkeypatch.setattr(Painted, "open", None)
+    embedded(tmp_path)
+
+
+def test_only_views_that_lack_a_shard_are_made(tmp_path):
+    weak = a_key(view=View(kind="weak"))
+    embedded(tmp_path, a_key())
+    task = a_task(tmp_path, a_key(), weak)
+    assert len(task.missing_shards()) == 4
+    embedder = ShardEmbedder(task)
+    assert len(embedder.embed(MissingShard(0, 0, 32))) == 1
+    assert embedder.embed(MissingShard(0, 0, 32)) == []
+
+
+def test_undecodable_images_are_refused_in_one_error(tmp_path):
+    key = a_key(dataset=Painted(spoilt=(3, 50, 51)))
+    with pytest.raises(UndecodableImageError, match=r"image 3, 50, 51 of train \(3 in all, the first is 3.jpg\)"):
+        embedded(tmp_path, key)
+
+
+def test_skipped_images_are_zero_and_leave_the_others_alone(tmp_path):
+    task = a_task(tmp_path, a_key(encoder=TINY, dataset=Painted(spoilt=(3, 50, 51))))
+    embed_missing(task)
+    (rows,) = finish(task, on_undecodable="skip")
+    (whole,) = embedded(tmp_path, a_key(encoder=TINY))
+    assert rows.skipped_ids.tolist() == [3, 50, 51]
+    expected = whole.take(np.arange(100))
+    expected[[3, 50, 51]] = 0
+    assert np.array_equal(rows.slice(0, 100), expected)
+
+
+def test_the_task_and_a_real_data_set_can_be_pickled(tmp_path):
+    key = a_key(dataset=Digits(), encoder=Pixels(), split="val")
+    num_rows = Digits().open().card.num_examples["val"]
+    task = pickle.loads(pickle.dumps(EmbedTask(keys=(key,), num_rows=num_rows, store_root=tmp_path)))
+    embed_missing(task)
+    (rows,) = finish(task)
+    assert rows.shape == (num_rows, 64)
+
+
+def test_numbers_of_rows_that_differ_are_refused(tmp_path):
+    with pytest.raises(DataError, match="train has 100 examples here, 99 were expected"):
+        ShardEmbedder(EmbedTask(keys=(a_key(),), num_rows=99, store_root=tmp_path))
+
+
+def test_encoder_and_modality_must_go_together(tmp_path):
+    with pytest.raises(SpecError, match=r"vectors does not fit dataset painted \(image\); use an encoder of images"):
+        ShardEmbedder(a_task(tmp_path, a_key(encoder=Vectors())))
+
+
+def test_torch_keeps_its_threads_and_its_global_generator(tmp_path):
+    threads, generator = torch.get_num_threads(), torch.random.get_rng_state()
+    embedded(tmp_path, a_key(encoder=TINY, view=View(kind="strong")))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), generator)
+
+
+def test_shards_know_their_weights_and_machine(tmp_path):
+    keys = [a_key(encoder=OpenClip(model=TINY.model, weights_seed=seed)) for seed in (0, 1)]
+    (first,), (second,) = (embedded(tmp_path, key) for key in keys)
+    assert len({entry.weights for entry in first.entries}) == 1
+    assert first.entries[0].weights != second.entries[0].weights
+    (made_with,) = first.made_with
+    assert made_with.startswith("cpu ")
+    assert torch.__version__ in made_with
+
+
+def test_vectors_pass_through_and_strong_ones_are_augmented(tmp_path):
+    dataset = Drawn()
+    clean, strong = embedded(
+        tmp_path, *(a_key(dataset=dataset, encoder=Vectors(), view=view) for view in (CLEAN, View(kind="strong")))
+    )
+    vectors = dataset.vectors("train")
+    assert np.array_equal(clean.slice(0, 100), vectors.rows)
+    expected = augment_vectors(vectors.rows, np.arange(100), View(kind="strong"), pool_moments(vectors))
+    assert np.array_equal(strong.slice(0, 100), expected.astype(np.float16))

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import labelbench_ray.oracles
+from labelbench_ray.errors import SpecError
+from labelbench_ray.oracles.base import ORACLES, Oracle
+from labelbench_ray.oracles.noise import UniformNoise
+from labelbench_ray.registry import construct
+from labelbench_ray.seeding import stream
+
+TRUTH = np.arange(20_000) % 10
+
+
+def answers(rate, seed=0):
+    return UniformNoise(rate=rate).answers(TRUTH, 10, stream(seed, "oracle"))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_errs_at_its_rate_evenly_over_the_other_classes(rate):
+    noisy = answers(rate)
+    wrong = noisy != TRUTH
+    # Five standard deviations of a binomial count: fails once in a million seeds, and the seed is fixed.
+    assert abs(wrong.sum() - rate * len(TRUTH)) < 5 * np.sqrt(len(TRUTH) * rate * (1 - rate))
+    shifts = np.bincount((noisy - TRUTH)[wrong] % 10, minlength=10)
+    assert shifts[0] == 0
+    expected = wrong.sum() / 9
+    assert np.abs(shifts[1:] - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_no_noise_is_the_truth_and_full_noise_is_never_right():
+    np.testing.assert_array_equal(answers(0.0), TRUTH)
+    full = answers(1.0)
+    assert (full != TRUTH).all()
+    assert (full.min(), full.max()) == (0, 9)
+
+
+def test_one_seed_gives_one_set_of_answers_and_another_seed_another():
+    np.testing.assert_array_equal(answers(0.3), answers(0.3))
+    assert (answers(0.3) != answers(0.3, seed=1)).any()
+
+
+def test_asking_twice_or_in_parts_gives_one_answer():
+    def sold(*batches):
+        oracle = Oracle.of(UniformNoise(rate=0.5), TRUTH, 10, stream(4, "oracle"))
+        oracle.open_round(1000)
+        return np.concatenate([oracle.label(np.array(batch)) for batch in batches]).tolist()
+
+    assert sold([5, 6], [7]) == sold([5], [6, 7])
+    assert sold([5, 5])[0] == sold([5, 5])[1]
+
+
+def test_the_truth_is_left_as_it_is():
+    before = TRUTH.copy()
+    answers(0.9)
+    np.testing.assert_array_equal(TRUTH, before)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.01])
+def test_a_rate_outside_0_to_1_is_refused(rate):
+    with pytest.raises(SpecError, match=rf"`rate` must lie in \[0, 1\], got {rate}"):
+        UniformNoise(rate=rate)
+
+
+def test_a_rate_must_be_given():
+    with pytest.raises(SpecError, match="`rate`"):
+        construct(UniformNoise, {}, "oracle uniform_noise")
+
+
+@pytest.mark.parametrize("name", ORACLES.names())
+def test_every_noise_model_has_a_row_in_the_readme(name):
+    assert f"\n| `{name}` |" in Path(labelbench_ray.oracles.__file__).with_name("README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ORACLES.names())
+def test_every_noise_model_answers_every_example_with_a_class(name):
+    parameters = {"uniform_noise": {"rate": 0.5}}.get(name, {})
+    noise = ORACLES.build({"name": name, **parameters})
+    assert noise.name == name
+    said = noise.answers(TRUTH[:50], 10, stream(0, "oracle"))
+    assert said.shape == (50,)
+    assert said.min() >= 0
+    assert said.max() < 10

@@ -1,0 +1,124 @@
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelbench_ray.errors import DataError
+from labelbench_ray.identity import content_fingerprint, content_path, describe, digest, placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    name: ClassVar[str] = "part"
+    size: int = 1
+    names: tuple[str, ...] = ("a",)
+    threads: int = placement(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnFile:
+    name: ClassVar[str] = "on_file"
+    path: Path = content_path()
+    weights: Path | None = content_path(None)
+
+
+def test_name_and_fields_tell_without_where_it_runs():
+    assert describe(Part()) == {"name": "part", "size": 1, "names": ["a"]}
+    assert describe(Part(threads=8)) == describe(Part())
+    assert describe(Part(size=2)) != describe(Part())
+
+
+def test_the_record_of_what_was_asked_keeps_placement_and_paths():
+    assert describe(Part(threads=8), resolve_paths=False)["threads"] == 8
+    assert describe(OnFile(path=Path("/x")), resolve_paths=False) == {"name": "on_file", "path": "/x", "weights": None}
+
+
+def test_nested_things_are_described(tmp_path):
+    told = describe({"parts": [Part(), None], "where": tmp_path, 3: 4.5})
+    assert told == {"parts": [describe(Part()), None], "where": str(tmp_path), "3": 4.5}
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_path_counts_by_what_it_holds(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data").write_bytes(b"same")
+    first, second = (OnFile(path=tmp_path / folder / "data") for folder in "ab")
+    assert describe(first) == describe(second)
+    assert describe(first)["weights"] is None
+    (tmp_path / "b" / "data").write_bytes(b"another")
+    assert describe(first) != describe(second)
+
+
+def test_a_folder_counts_by_names_and_bytes_wherever_it_lies(tmp_path):
+    def write(root, files):
+        for file, content in files.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_bytes(content)
+        return content_fingerprint(root)
+
+    base = {"x/1": b"one", "x/2": b"two"}
+    first = write(tmp_path / "a", base)
+    assert write(tmp_path / "b", dict(reversed(base.items()))) == first
+    others = [
+        {"x/1": b"one", "x/2": b"TWO"},
+        {"x/1": b"one", "y/2": b"two"},
+        {"x/1": b"one"},
+        {"x/1": b"two", "x/2": b"one"},
+    ]
+    assert len({first, *(write(tmp_path / str(number), files) for number, files in enumerate(others))}) == 5
+
+
+def test_linked_folders_count_by_what_they_hold(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_bytes(b"1")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "real")
+    before = content_fingerprint(tmp_path / "root")
+    (tmp_path / "real" / "file").write_bytes(b"22")
+    assert content_fingerprint(tmp_path / "root") != before
+
+
+def test_a_change_that_keeps_the_size_is_seen(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"1")
+    os.utime(file, ns=(0, 1))
+    before = content_fingerprint(file)
+    file.write_bytes(b"2")
+    os.utime(file, ns=(0, 2))
+    assert content_fingerprint(file) != before
+
+
+def test_a_path_with_nothing_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=f"nothing at {tmp_path / 'gone'}"):
+        describe(OnFile(path=tmp_path / "gone"))
+
+
+def test_digest_is_the_same_on_every_machine():
+    # printf '{"a":[1,2.5,null],"b":"\\u00fc"}' | b2sum -l 64
+    assert digest({"b": "ü", "a": [1, 2.5, None]}) == "d0728251a9fe525c"
+    assert len(digest({}, length=32)) == 32
+
+
+def test_what_json_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="JSON compliant"):
+        digest(float("nan"))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(VALUES, VALUES)
+def test_digests_are_equal_exactly_when_the_data_are(first, second):
+    same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+    assert (digest(first) == digest(second)) == same

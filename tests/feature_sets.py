@@ -37,6 +37,7 @@ class Painted:
     name: ClassVar[str] = "painted"
     num_rows: int = 100
     spoilt: tuple[int, ...] = ()
+    on_undecodable: str = "refuse"
 
     def open(self):
         return self

@@ -55,13 +55,16 @@ class TrialLedger:
         """
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / "lock").open("w")
+            file = (self.folder / "lock").open("a+")
         with file:
             give_up = time.monotonic() + wait_s
             while not _try_flock(file):
                 if time.monotonic() >= give_up:
                     raise TrialLockedError(self.trial_id, str(self.folder / "lock"))
                 time.sleep(0.2)
+            file.truncate(0)
+            file.write(str(os.getpid()))  # for people, and for tests that kill it
+            file.flush()
             self._sweep()
             yield
 

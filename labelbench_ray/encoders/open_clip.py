@@ -87,8 +87,8 @@ class OpenClip:
             open_clip.add_model_config(shipped)
         config: dict[str, Any] | None = open_clip.get_model_config(self.model)
         if config is None:
-            known = [*open_clip.list_models(), *(path.stem for path in MODELS.glob("*.json"))]
-            raise WeightsError(self._told, f"open_clip has no such model.{did_you_mean(self.model, known)}")
+            known = {*open_clip.list_models(), *(path.stem for path in MODELS.glob("*.json"))}
+            raise WeightsError(self._told, f"open_clip has no such model.{did_you_mean(self.model, sorted(known))}")
         return config
 
     def _tag(self) -> dict[str, Any]:

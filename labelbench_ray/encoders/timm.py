@@ -23,6 +23,7 @@ FITS: dict[str, Fit] = {"center": "shortest", "squash": "squash", "border": "lon
 class Timm:
     """``model`` of timm with weights ``random``, ``pretrained`` (its default tag), a tag by name, or from a file.
 
+    With ``weights_path`` the file is what is read; ``weights`` may then name the tag whose preprocessing it wants.
     ``model_options`` go to ``timm.create_model`` (such as ``pad_type: same``), ``num_classes_of_weights`` is the size
     of the classifier that the file carries (it is read and then dropped). Preprocessing is the model's own unless
     ``input_size``, ``mean``, ``std``, ``interpolation`` or ``crop_fraction`` say otherwise.
@@ -44,8 +45,10 @@ class Timm:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        if self.weights_path is not None and self.weights != "random":
-            raise SpecError(self._told, f"give `weights_path` or `weights: {self.weights}`, not both")
+        if self.weights_seed < 0:
+            raise SpecError(self._told, f"`weights_seed` must not be negative, got {self.weights_seed}")
+        if self.input_size is not None and self.input_size < 1:
+            raise SpecError(self._told, f"`input_size` must be positive, got {self.input_size}")
         if self.crop_fraction is not None and not 0 < self.crop_fraction <= 1:
             raise SpecError(self._told, f"`crop_fraction` must be in (0, 1], got {self.crop_fraction}")
         if self.std is not None and min(self.std) <= 0:
@@ -79,6 +82,10 @@ class Timm:
     @property
     def _told(self) -> str:
         return f"timm {self.model}"
+
+    @property
+    def _from_hub(self) -> bool:
+        return self.weights != "random" and self.weights_path is None
 
     def _weights_told(self) -> str:
         if self.weights_path is not None:
@@ -135,9 +142,9 @@ class Timm:
             options["num_classes"] = self.num_classes_of_weights
         architecture = self._architecture()
         try:
-            return timm.create_model(architecture, pretrained=self.weights != "random", **options)
+            return timm.create_model(architecture, pretrained=self._from_hub, **options)
         except Exception as error:  # the hub's client raises whatever its transport does
-            if isinstance(error, TypeError) or self.weights == "random":
+            if isinstance(error, TypeError) or not self._from_hub:
                 raise SpecError(self._told, f"`model_options` do not fit: {first_line(error)}") from error
             tried = f"weights {self.weights!r} are neither in the local cache nor can be downloaded"
             advice = "set `weights_path` to a local file of them"

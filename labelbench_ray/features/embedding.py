@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from labelbench_ray.errors import DataError
 from labelbench_ray.features.key import FeatureKey
@@ -37,6 +36,7 @@ class EmbedTask:
 
     def __post_init__(self) -> None:
         assert self.keys, "nothing to embed"
+        assert self.num_rows > 0, "an empty split"
         assert len({replace(key, view=CLEAN).fingerprint() for key in self.keys}) == 1, "keys differ in more than views"
         assert self.keys[0].device_kind == self.device.partition(":")[0], "the keys are of another kind of device"
 
@@ -119,6 +119,7 @@ def finish(task: EmbedTask, on_undecodable: OnUndecodable = "refuse") -> list[St
 
 def made_with(device: str) -> str:
     """Kind of machine in one line: device, instruction set, versions of the libraries that do the arithmetic."""
+    import torch
     import torchvision
 
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability()
@@ -128,6 +129,8 @@ def made_with(device: str) -> str:
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Torch computes in the calling thread alone: how a product is split over threads can change its last bits."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -18,8 +18,8 @@ RECIPE = 1
 class FeatureKey:
     """All that decides the stored numbers.
 
-    ``encode_batch_size`` and ``device_kind`` are in it because matrix products round differently with the shape of
-    their operands and with the device; ``shard_rows`` because batches begin anew at every shard.
+    ``encode_batch_size`` and ``device_kind`` are in it because a product rounds differently with the shape of its
+    operands, a row's place among them, and the device; ``shard_rows`` because batches begin anew at every shard.
     """
 
     dataset: Dataset
@@ -38,8 +38,13 @@ class FeatureKey:
                 raise SpecError("features", f"`{name}` must be positive, got {getattr(self, name)}")
 
     def told(self) -> dict[str, Any]:
-        """The key as plain data, with files told by their content."""
+        """The key as plain data, with files told by their content.
+
+        What a data set wants done about undecodable images is left out: the rows are the same, and `finish` and `open`
+        decide. So an embedding that was refused goes on, rather than begins anew, once it says ``skip``.
+        """
         plain: dict[str, Any] = describe(self)
+        plain["dataset"].pop("on_undecodable", None)
         return plain
 
     def fingerprint(self) -> str:

@@ -37,7 +37,7 @@ class Pass(Protocol):
 
 
 class ImagePass:
-    """Decode, augment, encode. Every batch has the same size: the last one is filled up and cut again."""
+    """Decode, augment, encode. Every batch is encoded at the same size."""
 
     def __init__(
         self, opened: OpenDataset, split: Split, encoder: LoadedEncoder, weights: str, batch_size: int
@@ -58,7 +58,7 @@ class ImagePass:
         return EncodedBatch(rows, undecodable)
 
     def _encode(self, images: list[Image]) -> Floats:
-        """(B, D). Filled up by repetition, because a product's last bits can depend on how many rows it has."""
+        """(B, D). Filled up by repetition: a row's last bits can depend on the size of its batch."""
         filled = images + [images[-1]] * (self._batch_size - len(images))
         return np.array(self._encoder.encode(filled)[: len(images)])
 

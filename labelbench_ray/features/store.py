@@ -61,8 +61,11 @@ class FeatureStore:
         return self.root / key.fingerprint()
 
     def is_complete(self, key: FeatureKey) -> bool:
-        """Whether there is a manifest."""
-        return (self.folder(key) / MANIFEST).is_file()
+        """Whether there is a manifest and no file of its shards was deleted. Raises FeatureStoreError."""
+        folder = self.folder(key)
+        if not (folder / MANIFEST).is_file():
+            return False
+        return all(shard_path(folder, entry.index).is_file() for entry in self._read(folder.name).entries)
 
     def missing_shards(self, key: FeatureKey, num_rows: int) -> list[MissingShard]:
         """Shards that are not there yet, in order. Raises FeatureStoreError for one that is cut short."""
@@ -147,9 +150,12 @@ class FeatureStore:
         if not path.is_file():
             raise FeatureStoreError(path, "is not there, so the features are not complete; run `labelbench embed`")
         manifest = read_json(path)
-        if not isinstance(manifest, dict) or manifest.get("fingerprint") != fingerprint:
-            raise FeatureStoreError(path, "belongs to other features; remove the folder and embed again")
-        entries = tuple(ShardEntry.parse(plain) for plain in manifest["shards"])
+        try:
+            if manifest["fingerprint"] != fingerprint:
+                raise ValueError("it belongs to other features")
+            entries = tuple(ShardEntry.parse(plain) for plain in manifest["shards"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeatureStoreError(path, f"is no manifest of this set ({error}); delete it and embed again") from None
         return StoredRows(path.parent, entries)
 
     def _summary(self, folder: Path) -> StoredFeatures:

@@ -39,7 +39,7 @@ class Table:
 
 
 def baseline_cell(measure: Measure, row: dict[str, Any]) -> Cell:
-    """Difference to the baseline in a row of ``against_baseline``; says how many pairs when not all seeds are paired."""
+    """Difference to the baseline in a row of ``against_baseline``; with the pairs when some seeds have none."""
     if not row or math.isnan(row["difference"]):
         return Cell("baseline" if row and row["series"] == BASELINE else ABSENT)
     cell = difference_cell(measure, row["difference"], row["difference_low"], row["difference_high"])

@@ -52,7 +52,7 @@ def draw_curves(evidence: Evidence, path: Path) -> None:
             _draw_panel(panel, comparison, styles, _title(evidence, comparison))
         for panel in panels[len(comparisons) :]:
             panel.set_axis_off()
-        _draw_legend(figure, panels, columns)
+        _draw_legend(figure, panels)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
@@ -94,7 +94,7 @@ def _draw_curve(panel: Any, name: str, points: "pd.DataFrame", style: Style) -> 
         panel.vlines(labels, low, high, color=style.color, linewidth=1)
 
 
-def _draw_legend(figure: Any, panels: list[Any], columns: int) -> None:
+def _draw_legend(figure: Any, panels: list[Any]) -> None:
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
@@ -104,12 +104,18 @@ def _draw_legend(figure: Any, panels: list[Any], columns: int) -> None:
         handles.values(),
         handles.keys(),
         loc="outside lower center",
-        ncols=min(len(handles), 3 * columns + 1),
+        ncols=_legend_columns(figure, list(handles)),
         frameon=False,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_color(INK)
+
+
+def _legend_columns(figure: Any, labels: list[str]) -> int:
+    """As many as fit over the figure when the longest label is set in 8.5 points, its line and gaps beside it."""
+    inches = 0.75 + 0.075 * max(map(len, labels))
+    return max(1, min(len(labels), int(figure.get_figwidth() / inches)))
 
 
 def _title(evidence: Evidence, comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from labelbench_ray.benchmark.results import SCHEMA_VERSION
 from labelbench_ray.reporting import summary
-from labelbench_ray.reporting.cells import Table
+from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
@@ -17,8 +17,10 @@ from labelbench_ray.reporting.measures import listed
 from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
 from labelbench_ray.reporting.tables import (
+    best_cells,
     end_to_end_table,
     final_tables,
+    glance_table,
     savings_table,
     timings_table,
     unfinished_table,
@@ -36,6 +38,8 @@ class Section:
     verdict: str
     conclusive: bool | None
     warnings: list[str]
+    best: tuple[Cell, ...]
+    """Its line in the table of all comparisons."""
     figure: Data
     tables: list[Table]
     savings: Table | None
@@ -76,6 +80,8 @@ def render(evidence: Evidence) -> str:
         title=summary.title(evidence),
         experiments=listed(_experiments(evidence.trials)),
         overview=summary.overview(evidence),
+        tally=summary.tally([section.conclusive for section in sections]) if len(sections) > 1 else "",
+        glance=glance_table([(section.title, section.best) for section in sections]) if len(sections) > 1 else None,
         sections=sections,
         evaluations=evaluations,
         unmatched=unmatched(evidence),
@@ -113,6 +119,7 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
         verdict=summary.verdict(comparison, compared),
         conclusive=summary.conclusive(comparison, compared),
         warnings=summary.warnings(comparison),
+        best=best_cells(comparison, compared),
         figure=learning_curves(comparison, styles),
         tables=final_tables(comparison, compared),
         savings=savings_table(comparison),

@@ -92,8 +92,8 @@ def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
         ours, theirs = on_common_seeds(part, baseline)
         if ours.empty:
             continue
-        target = theirs.loc[theirs["num_labeled"] == comparison.final_budget, "value"].mean()
-        curve = summarize(ours, ["num_labeled"]).sort_values("num_labeled")
+        curve, goal = (summarize(rows, ["num_labeled"]).sort_values("num_labeled") for rows in (ours, theirs))
+        target = float(goal["mean"].iloc[-1])  # summed as the curves are: the baseline itself must reach it
         labels = labels_to_reach(curve["num_labeled"], curve["mean"], target, lower_is_better=measure.lower_is_better)
         at_start = labels == curve["num_labeled"].iloc[0]
         found.append({"series": name, "labels": labels, "pairs": ours["seed"].nunique(), "at_start": at_start})

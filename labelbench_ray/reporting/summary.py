@@ -31,7 +31,7 @@ def overview(evidence: Evidence) -> str:
     return (
         f"This report compares {number} ({listed(strategies)}) on {parts['dataset']}, "
         f"with encoder {parts['encoder']} and trainer {parts['trainer']}, "
-        f"over {up_to}{count(max(seeds), 'seed')} and {_budgets(first, last)}."
+        f"over {up_to}{count(max(seeds), 'seed')}, {_budgets(first, last)}."
     )
 
 
@@ -51,6 +51,17 @@ def verdict(comparison: Comparison, compared: Compared) -> str:
     return f"{lead}{_margin(comparison, compared, best)}{_upper_bounds(comparison)}"
 
 
+def tally(outcomes: list[bool | None]) -> str:
+    """How often the best strategy of a comparison is told apart from the baseline."""
+    known = [outcome for outcome in outcomes if outcome is not None]
+    if not known:
+        return ""
+    return (
+        f" In {sum(known)} of {count(len(known), 'comparison')} with an interval, that of the best strategy against "
+        f"{BASELINE} excludes zero."
+    )
+
+
 def conclusive(comparison: Comparison, compared: Compared) -> bool | None:
     """Whether the best strategy differs from the baseline by an interval without zero; None if that is unknown."""
     measure = comparison.primary
@@ -59,7 +70,7 @@ def conclusive(comparison: Comparison, compared: Compared) -> bool | None:
     gains = fair.dropna(subset="difference_low")
     if gains.empty:
         return None
-    best = best_first(fair, measure).iloc[0]
+    best = best_first(fair.dropna(subset="mean"), measure).iloc[0]
     return bool(best["difference_low"] > 0 or best["difference_high"] < 0)
 
 
@@ -103,7 +114,7 @@ def _margin(comparison: Comparison, compared: Compared, best: dict[str, Any]) ->
     low, high = (signed(best[f"difference_{end}"] * measure.scale, decimals) for end in ("low", "high"))
     interval = f"95 % interval {low} to {high}, paired over {count(int(best['pairs']), 'seed')}"
     if best["difference_low"] <= 0 <= best["difference_high"]:
-        return f", {size}, but the interval covers zero ({interval}): these runs show no difference from {BASELINE}."
+        return f", {size}, but the interval covers zero ({interval}): these runs do not settle whether it differs."
     return f", {size} ({interval})."
 
 
@@ -115,7 +126,7 @@ def _upper_bounds(comparison: Comparison) -> str:
 
 
 def _budgets(first: int, last: int) -> str:
-    return count(last, "label") if first == last else f"{first:,} to {last:,} labels"
+    return f"with {count(last, 'label')}" if first == last else f"from {first:,} to {last:,} labels"
 
 
 def _unit(unit: str) -> str:

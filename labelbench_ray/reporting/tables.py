@@ -61,6 +61,32 @@ def final_tables(comparison: Comparison, compared: Compared) -> list[Table]:
     return tables
 
 
+def best_cells(comparison: Comparison, compared: Compared) -> tuple[Cell, ...]:
+    """The strategy with the best mean at the final budget, in five cells of ``glance_table``."""
+    measure = comparison.primary
+    part = compared.frame[compared.frame["split"] == measure.split]
+    rows = {row["series"]: row for row in records(part[part["metric"] == measure.metric])}
+    best = rows.get(_best(comparison, part, measure))
+    if best is None:
+        return (Cell(ABSENT), Cell(measure.title), Cell(ABSENT), Cell(ABSENT), Cell(ABSENT))
+    return (
+        name_cell(comparison, best["series"]),
+        Cell(measure.title),
+        mean_cell(measure, best["mean"], best["standard_error"]),
+        baseline_cell(measure, best),
+        Cell(str(best["n"])),
+    )
+
+
+def glance_table(lines: list[tuple[str, tuple[Cell, ...]]]) -> Table:
+    """One line per comparison."""
+    return Table(
+        caption="Best mean at the last budget of each comparison",
+        columns=("Comparison", "Best strategy", "Measure", "Mean", f"Against {BASELINE}", "Seeds"),
+        rows=tuple((Cell(title), *cells) for title, cells in lines),
+    )
+
+
 def savings_table(comparison: Comparison) -> Table | None:
     """Labels needed for the baseline's final mean, and the area under the curve; None with a single budget."""
     measure = comparison.primary
@@ -170,9 +196,7 @@ def _is_tabled(measure: Measure) -> bool:
     return measure.split != "pool" or measure.metric.removeprefix("annotation_") in _POOL_METRICS
 
 
-def _final_cells(
-    comparison: Comparison, name: str, found: dict[str, Any], best: dict[Measure, str | None]
-) -> list[Cell]:
+def _final_cells(comparison: Comparison, name: str, found: dict[str, Any], best: dict[Measure, str]) -> list[Cell]:
     """Seeds, difference of the first measure, and all measures; ``best`` holds them in order with their winners."""
     if not found:
         return [Cell("0"), *[Cell(ABSENT)] * (len(best) + 1)]
@@ -186,11 +210,11 @@ def _final_cells(
     return [Cell(str(lead_row.get("n", ABSENT))), baseline_cell(lead, lead_row), *numbers]
 
 
-def _best(comparison: Comparison, part: "pd.DataFrame", measure: Measure) -> str | None:
-    """Series with the best mean, those aside that look at hidden labels."""
+def _best(comparison: Comparison, part: "pd.DataFrame", measure: Measure) -> str:
+    """Series with the best mean, those aside that look at hidden labels; empty with nothing to compare."""
     fair = part[(part["metric"] == measure.metric) & ~part["series"].isin(comparison.cheats)].dropna(subset="mean")
     if fair["series"].nunique() < 2:
-        return None
+        return ""
     return str(best_first(fair, measure)["series"].iloc[0])
 
 

@@ -33,6 +33,8 @@ from labelbench_ray.trainers.optimisers import (
 from labelbench_ray.types import Ids, TrainableEncoder, TrainContext
 
 CHECKPOINT_FILE = "training.pt"
+FIXED_CONVOLUTIONS = {"enabled": True, "deterministic": True, "benchmark": False, "allow_tf32": False}
+"""Settings of cuDNN: the same algorithm at every run, float32 throughout."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def train_end_to_end(context: TrainContext, task: EndToEndTask) -> None:
     """Train, going on from the last checkpoint if there is one; then write weights, summary and scores to files."""
     assert task.data.encoder is not None
     # One thread and fixed algorithms: the bits of a result depend on neither the machine's cores nor its load.
-    with single_threaded(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with single_threaded(), torch.backends.cudnn.flags(**FIXED_CONVOLUTIONS):
         encoder = task.data.encoder.load(context.device)
         model = build_model(task.trainer, task.data, encoder).to(context.device)
         training = EndToEndTraining(context, task, model, encoder)

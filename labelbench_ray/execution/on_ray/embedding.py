@@ -27,7 +27,6 @@ def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: 
     most = num_actors or int(sum(node.get("GPU" if on_gpu else "CPU", 0.0) for node in nodes))
     # One processor stays free for Ray Data's own reading tasks, or the pipeline never moves.
     actors = max(1, min(most if num_actors or on_gpu else most - 1, len(rows)))
-    ray.data.DataContext.get_current().enable_progress_bars = False
     written = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map_batches(

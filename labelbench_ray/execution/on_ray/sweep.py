@@ -91,6 +91,9 @@ class _Watcher(Callback):  # type: ignore[misc]  # ray is not typed
         self._jobs = jobs
         self._watch = watch
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Callback, ()  # Tune pickles callbacks into a snapshot that is never read; a terminal cannot be pickled
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         job = self._jobs[result["trial"]]
         if result["what"] == "round":

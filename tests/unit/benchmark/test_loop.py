@@ -79,7 +79,10 @@ def test_a_finished_trial_does_nothing(tmp_path):
 def test_all_strategies_of_a_seed_start_from_one_batch(tmp_path):
     ledgers = [run(tmp_path, make_trial(name, rounds=1), name=name) for name in ("random", "badge", "galaxy")]
     assert len({row["initial"] for ledger in ledgers for row in ledger.rows().to_pylist()}) == 1
-    assert run(tmp_path, make_trial(seed=1, rounds=1), name="other").rows()["initial"][0] != ledgers[0].rows()["initial"][0]
+    assert (
+        run(tmp_path, make_trial(seed=1, rounds=1), name="other").rows()["initial"][0]
+        != ledgers[0].rows()["initial"][0]
+    )
 
 
 def test_the_pools_end_makes_the_last_round_smaller(tmp_path):
@@ -90,7 +93,9 @@ def test_the_pools_end_makes_the_last_round_smaller(tmp_path):
 
 def test_excluded_rows_are_never_bought_nor_counted(tmp_path):
     excluded = np.arange(0, 150, 3)
-    ledger = run(tmp_path, make_trial("random", initial=50, labels_per_round=50, rounds=3), make_inputs(excluded=excluded))
+    ledger = run(
+        tmp_path, make_trial("random", initial=50, labels_per_round=50, rounds=3), make_inputs(excluded=excluded)
+    )
     bought = np.concatenate([ids for ids, _ in ledger.batches()])
     assert len(bought) == 100
     assert not np.isin(bought, excluded).any()
@@ -127,7 +132,9 @@ class Misbehaving:
             request.ask(request.candidate_ids()[: request.labels_to_buy + 1])
         if self.fault == "reads":
             request.spread(lambda rows: rows.probs(0))
-        return {"twice": np.repeat(ids[:1], len(ids)), "short": ids[1:], "bought": request.ids_L[: len(ids)]}.get(self.fault, ids)
+        return {"twice": np.repeat(ids[:1], len(ids)), "short": ids[1:], "bought": request.ids_L[: len(ids)]}.get(
+            self.fault, ids
+        )
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_file_that_is_not_there_or_not_yaml(tmp_path):
 
 
 def test_environment_variables_are_filled_in_or_named(tmp_path, monkeypatch):
-    text = SPEC.replace("dataset: digits", "dataset: {name: features, path: '${MY_VECTORS}'}").replace("encoder: pixels", "")
+    text = SPEC.replace("dataset: digits", "dataset: {name: features, path: '${MY_VECTORS}'}").replace(
+        "encoder: pixels", ""
+    )
     with pytest.raises(SpecError, match="MY_VECTORS is not set"):
         load(tmp_path, text)
     monkeypatch.setenv("MY_VECTORS", "/somewhere/a.npz")

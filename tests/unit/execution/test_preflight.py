@@ -42,11 +42,15 @@ def test_bundles_are_packed_on_single_nodes():
 
 def test_the_resource_and_the_largest_node_are_named():
     nodes = [{"CPU": 2.0}, {"CPU": 4.0}]
-    with pytest.raises(UnschedulableError, match=r"one trial needs 1 CPU, 1 GPU, but the largest node has 4 CPU, 0 GPU"):
+    with pytest.raises(
+        UnschedulableError, match=r"one trial needs 1 CPU, 1 GPU, but the largest node has 4 CPU, 0 GPU"
+    ):
         check_schedulable(Unit("inline", {"CPU": 1.0, "GPU": 1.0}), nodes)
     with pytest.raises(UnschedulableError, match=r"one worker needs 8 CPU"):
         check_schedulable(Unit("coordinated", {}, ({"CPU": 8.0},)), nodes)
-    with pytest.raises(UnschedulableError, match=r"4 bundles at a time \(12 CPU\), but the 2 node\(s\) together have 6 CPU"):
+    with pytest.raises(
+        UnschedulableError, match=r"4 bundles at a time \(12 CPU\), but the 2 node\(s\) together have 6 CPU"
+    ):
         check_schedulable(Unit("coordinated", {}, ({"CPU": 3.0},) * 4), nodes)
     check_schedulable(Unit("inline", {"CPU": 4.0}), nodes)
 

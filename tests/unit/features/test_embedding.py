@@ -6,6 +6,7 @@ import torch
 from feature_sets import Drawn, Painted, a_key, a_task
 
 from labelbench_ray.datasets.digits import Digits
+from labelbench_ray.encoders.loaded import LoadedImageEncoder
 from labelbench_ray.encoders.open_clip import OpenClip
 from labelbench_ray.encoders.pixels import Pixels
 from labelbench_ray.encoders.vectors import Vectors
@@ -36,29 +37,39 @@ def test_views_of_one_decoding_are_those_embedded_alone(tmp_path):
     for key, rows in zip(keys, together, strict=True):
         (alone,) = embedded(tmp_path / "alone", key)
         assert np.array_equal(rows.slice(0, 100), alone.slice(0, 100))
-    images = augment_images(Painted().images("train").read(np.arange(100)), np.arange(100), keys[2].view, can_flip=True)
+    ids = np.arange(100)
+    images = augment_images(Painted().images("train").read(ids), ids, keys[2].view, can_flip=True)
     assert np.array_equal(together[2].slice(0, 100), Pixels(size=4).load().encode(images).astype(np.float16))
 
 
-@pytest.mark.parametrize("change", [{"shard_rows": 70}, {"shard_rows": 10}])
+@pytest.mark.parametrize("change", [{"shard_rows": 70}, {"shard_rows": 10}])  # multiples of the batch, as by default
 @pytest.mark.parametrize("view", [CLEAN, View(kind="strong", seed=1)])
 def test_a_network_gives_the_same_rows_for_any_shards_and_threads(tmp_path, change, view):
-    key = {"encoder": TINY, "view": view, "dataset": Painted(num_rows=75)}
+    key = {"encoder": TINY, "view": view, "dataset": Painted(num_rows=75), "shard_rows": 100, "stored_dtype": "float32"}
     (whole,) = embedded(tmp_path, a_key(**key))
-    (cut,) = embedded(tmp_path, a_key(**key, **change), threads=3)
+    (cut,) = embedded(tmp_path, a_key(**{**key, **change}), threads=3)
     assert np.array_equal(whole.slice(0, 75), cut.slice(0, 75))
 
 
+def test_the_encoder_always_sees_batches_of_one_size(tmp_path, monkeypatch):
+    sizes, encode = [], LoadedImageEncoder.encode
+    monkeypatch.setattr(
+        LoadedImageEncoder, "encode", lambda self, images: sizes.append(len(images)) or encode(self, images)
+    )
+    embedded(tmp_path, a_key(dataset=Painted(num_rows=75)))
+    assert sizes == [10] * 10  # 4 + 4 + 2 batches of shards of 32, 32 and 11 rows
+
+
 def test_an_interrupted_embedding_goes_on_with_the_missing_shards(tmp_path):
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(shard):
         if shard.index == 1:
-            raise Killed
+            raise KilledError
 
     task, made = a_task(tmp_path), []
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         embed_missing(task, kill)
     embed_missing(task, made.append)
     assert made == [MissingShard(2, 64, 96), MissingShard(3, 96, 100)]
@@ -70,7 +81,7 @@ def test_an_interrupted_embedding_goes_on_with_the_missing_shards(tmp_path):
 def test_a_complete_set_opens_no_data_set_and_loads_no_encoder(tmp_path, monkeypatch):
     embedded(tmp_path)
     monkeypatch.setattr(Painted, "open", None)
-    embedded(tmp_path)
+    assert embedded(tmp_path)[0].shape == (100, 16)
 
 
 def test_only_views_that_lack_a_shard_are_made(tmp_path):

@@ -38,6 +38,10 @@ def test_the_recipe_is_in_the_fingerprint():
     assert raised.fingerprint() != a_key().fingerprint()
 
 
+def test_what_to_do_about_undecodable_images_changes_no_row():
+    assert a_key(dataset=Painted(on_undecodable="skip")).fingerprint() == a_key().fingerprint()
+
+
 def test_weights_count_by_content_not_by_address(tmp_path):
     for folder, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
         (tmp_path / folder).mkdir()

@@ -91,10 +91,11 @@ def test_a_changed_shard_is_an_error_naming_the_file(tmp_path, change):
         lambda: store.verify(key.fingerprint()),
         lambda: pickle.loads(travelling).slice(64, 65),
     ):
-        with pytest.raises(FeatureStoreError, match="shard-00002.npy") as raised:
+        with pytest.raises(FeatureStoreError, match=r"shard-00002\.npy") as raised:
             read()
         assert "\n" not in str(raised.value)
     path.unlink(missing_ok=True)  # what the error advises
+    assert not store.is_complete(key)
     (missing,) = store.missing_shards(key, 100)
     put(store, key, missing)
     assert np.array_equal(store.finish(key, 100).slice(0, 100), ROWS)
@@ -123,16 +124,16 @@ def test_a_shard_cut_short_is_not_silently_made_anew(tmp_path):
 def test_a_broken_entry_is_an_error_naming_the_file(tmp_path, content):
     store, key = filled(tmp_path)
     entry_path(store.folder(key), 3).write_text(content)
-    with pytest.raises(FeatureStoreError, match="shard-00003.json"):
+    with pytest.raises(FeatureStoreError, match=r"shard-00003\.json"):
         store.missing_shards(key, 100)
 
 
-@pytest.mark.parametrize("content", ["", '{"fingerprint": "x"}', "[]"])
+@pytest.mark.parametrize("content", ["", '{"fingerprint": "x"}', "[]", '{"fingerprint": "KEY"}'])
 def test_a_broken_manifest_is_an_error_naming_the_file(tmp_path, content):
     store, key = filled(tmp_path)
     store.finish(key, 100)
-    (store.folder(key) / "manifest.json").write_text(content)
-    with pytest.raises(FeatureStoreError, match="manifest.json"):
+    (store.folder(key) / "manifest.json").write_text(content.replace("KEY", key.fingerprint()))
+    with pytest.raises(FeatureStoreError, match=r"manifest\.json"):
         store.open(key)
 
 
@@ -200,7 +201,7 @@ def test_skipped_images_are_told_and_a_later_refuse_refuses(tmp_path):
 def test_shards_of_different_weights_are_never_mixed(tmp_path):
     store, key = filled(tmp_path)
     put(store, key, MissingShard(2, 64, 96), weights="moved")
-    with pytest.raises(FeatureStoreError, match="shard-00002.npy: was made with other weights than shard 0"):
+    with pytest.raises(FeatureStoreError, match=r"shard-00002\.npy: was made with other weights than shard 0"):
         store.finish(key, 100)
 
 

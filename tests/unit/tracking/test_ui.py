@@ -45,9 +45,7 @@ def test_a_port_in_use_is_one_line(results):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(
-            PlatformError, match=rf"^port {port} of 127.0.0.1 cannot be used \(Address already in use\)"
-        ):
+        with pytest.raises(PlatformError, match=rf"^port {port} of 127.0.0.1 cannot be used \(Address"):
             ui.serve_ui(results, port=port)
 
 

@@ -201,18 +201,18 @@ def sync(file: File, *, set_: Set = None, results: Results = None) -> int:
 
 @app.command(group=_RESULTS)
 def ui(
-    results: Annotated[Path, Parameter(help="Results folder.")],
+    where: Annotated[str, Parameter(help="Results folder, or the address of an MLflow server.")],
     *,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on.")] = 5000,
 ) -> int:
-    """Serve a results folder's MLflow pages until Ctrl-C.
+    """Serve a results folder's MLflow pages until Ctrl-C, and print where to look.
 
     Example: `labelbench ui results/quickstart`
     """
-    from labelbench_ray.tracking.mlflow import serve_ui
+    from labelbench_ray.tracking.ui import serve_ui
 
-    serve_ui(results, host=host, port=port)
+    serve_ui(where, host=host, port=port)
     return 0
 
 

@@ -20,8 +20,11 @@ from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.preflight import Unit, check_schedulable, unit_of
 from labelbench_ray.execution.progress import Event, Terminal
 from labelbench_ray.features.embedding import EmbedTask, finish
-from labelbench_ray.reporting.write import ReportFiles, write_report
+from labelbench_ray.reporting.write import ReportFiles, summary_lines, write_report
+from labelbench_ray.tracking.connection import default_uri
+from labelbench_ray.tracking.mlflow import MlflowTracker
 from labelbench_ray.tracking.tracker import BackgroundTracker, NoTracker, Tracker
+from labelbench_ray.tracking.view import varying_labels
 
 ExecutorName = Literal["ray", "in_process"]
 
@@ -129,6 +132,7 @@ def run(
     trials = [planned.trial for planned in prepared.trials]
     left = [planned.trial for planned in prepared.trials if not planned.done]
     interrupted = False
+    grid.tracker.open()
     try:
         if left or grid.evaluations_left(trials):
             with _executor(experiment, executor, address, num_cpus) as chosen:
@@ -143,7 +147,7 @@ def run(
         _mark_interrupted(ledger, tell)
     report = _report_if_any(results, tell)
     failed = grid.failures([*trials, *grid.evaluations(trials)])
-    grid.tracker.attach([report.html, report.csv, report.final_csv] if report else [])
+    _attach_report(grid.tracker, results, report)
     grid.tracker.close("interrupted" if interrupted else "failed" if failed else "done")
     return RunOutcome(
         results=results,
@@ -183,12 +187,11 @@ def sync(experiment: Experiment, results: Path | None = None) -> int:
     results = results or default_results(experiment)
     tracker = _plain_tracker(experiment, results)
     trials = Ledger(results).trials()
+    failed = any(trial.status().state == "failed" for trial in trials)
     tracker.open()
     for trial in trials:
         tracker.sync_trial(trial)
-    files = [file for file in (results / "report.html", results / "final.csv") if file.exists()]
-    tracker.attach(files)
-    failed = any(trial.status().state == "failed" for trial in trials)
+    _attach_report(tracker, results, _report_if_any(results, lambda _: None))
     tracker.close("failed" if failed else "done")
     return len(trials)
 
@@ -292,14 +295,20 @@ def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:
     address = experiment.tracking.mlflow
     if address == "off":
         return NoTracker()
-    from labelbench_ray.tracking.mlflow import MlflowTracker, default_uri
-
-    return MlflowTracker(default_uri(results) if address == "auto" else address, experiment.name)
+    varies = varying_labels([{"labels": trial.labels()} for trial in experiment.trials()])
+    return MlflowTracker(default_uri(results) if address == "auto" else address, experiment.name, varies=varies)
 
 
 def _tracker(experiment: Experiment, results: Path, tell: Callable[[str], None]) -> Tracker:
     tracker = _plain_tracker(experiment, results)
     return tracker if isinstance(tracker, NoTracker) else BackgroundTracker(tracker, tell)
+
+
+def _attach_report(tracker: Tracker, results: Path, report: ReportFiles | None) -> None:
+    if report is None:
+        return
+    table = "\n".join(summary_lines(results))
+    tracker.attach([report.html, report.csv, report.final_csv], f"```\n{table}\n```")
 
 
 def _report_if_any(results: Path, tell: Callable[[str], None]) -> ReportFiles | None:

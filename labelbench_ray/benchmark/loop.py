@@ -23,6 +23,7 @@ from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
 from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
+from labelbench_ray.strategies.select import select
 from labelbench_ray.trainers.base import EncoderLoader, Fitted, TrainingData
 from labelbench_ray.types import Ids, Images, Labels, Launch, Rows, Split, Task
 
@@ -201,7 +202,7 @@ def _train_and_measure(
 
 
 def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: Oracle, round_index: int) -> Batch:
-    """Let the strategy choose, check that it kept its contract, and pay for every id exactly once."""
+    """Let the strategy choose, and pay for every id exactly once."""
     count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
     oracle.open_round(count)
     answers: dict[int, int] = {}
@@ -224,11 +225,9 @@ def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: 
         task=inputs.task,
         ask=ask if strategy.needs.labels_in_batch else None,
     )
-    try:
-        ids = np.asarray(strategy.select(request, stream(trial.seed, "select", strategy.name, round_index)), np.int64)
-        _check_selection(ids, request, answers)
-    except SelectionError as error:
-        raise SelectionError(strategy.name, error.args[1]) from error
+    ids = select(strategy, request, stream(trial.seed, "select", strategy.name, round_index))
+    if set(answers) - set(ids.tolist()):
+        raise SelectionError(strategy.name, "asked for labels of examples that it did not return")
     not_asked = ids[~np.isin(ids, np.array(list(answers), np.int64))]
     if len(not_asked):
         ask(not_asked)
@@ -249,15 +248,6 @@ def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> 
         )
         for shard in cut_into_shards(pool.num_rows, scores.tile_rows, inputs.shards)
     ]
-
-
-def _check_selection(ids: Ids, request: SelectionRequest, answers: Mapping[int, int]) -> None:
-    if len(ids) != request.labels_to_buy or len(set(ids.tolist())) != len(ids):
-        raise SelectionError("", f"returned {len(set(ids.tolist()))} distinct ids for {request.labels_to_buy} labels")
-    if ids.min() < 0 or ids.max() >= request.num_rows or not request.for_sale()[ids].all():
-        raise SelectionError("", "returned an id that is not for sale")
-    if set(answers) - set(ids.tolist()):
-        raise SelectionError("", "asked for labels that it did not return")
 
 
 def _row_key(trial: Trial | EvaluationTrial, inputs: TrialInputs, round_index: int, pool: Pool, initial: str) -> RowKey:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
 from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.shards import Shard, ShardRows, Spread, Workers
@@ -42,7 +43,7 @@ class ActorWorkers:
         ]
         answers = dict(
             pair
-            for owned, results in zip(self._owned, ray.get(calls), strict=True)
+            for owned, results in zip(self._owned, _answers(calls), strict=True)
             for pair in zip(owned, results, strict=True)
         )
         return [answers[shard.index] for shard in self.shards]
@@ -50,7 +51,15 @@ class ActorWorkers:
     def one(self, index: int, method: str, *arguments: Any) -> Any:
         """Call the method of one worker."""
         actor = self._actors[index % len(self._actors)]
-        return ray.get(actor.call.remote([index], method, arguments))[0]
+        return _answers([actor.call.remote([index], method, arguments)])[0][0]
+
+
+def _answers(calls: list[Any]) -> list[Any]:
+    """What the actors returned. Raises what an actor raised, as it would be raised in process."""
+    try:
+        return list(ray.get(calls))
+    except RayTaskError as error:
+        raise error.cause from None
 
 
 def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: bool) -> MakeSpread:
@@ -76,7 +85,7 @@ def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: 
                 actor.start.remote([part for part in rows if part.shard.index % count == index], worker, arguments)
                 for index, actor in enumerate(actors)
             ]
-            ray.get(starts)
+            _answers(starts)
             return ActorWorkers([part.shard for part in rows], actors)
 
         return spread

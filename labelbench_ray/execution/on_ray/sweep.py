@@ -9,6 +9,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -70,9 +71,9 @@ def _run_trial(config: dict[str, Any]) -> None:
     if job.selection.through == "actors":
         reserved = unit.layout == "sharded"
         make_spread = actor_spread(job.selection.shards, job.selection.cpus_per_shard, in_placement_group=reserved)
-    trial = job.trial.id
+    trial, launch = job.trial.id, partial(launch_on_ray, worker_cpus=job.resources.train_worker_cpus)
     try:
-        for done in run_job(job, launch_on_ray, make_spread):
+        for done in run_job(job, launch, make_spread):
             accuracy = done.values["test"].get("accuracy")
             tune.report({"trial": trial, "what": "round", "num_labeled": done.num_labeled, "test_accuracy": accuracy})
     except LabelBenchError as error:

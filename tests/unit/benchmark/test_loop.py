@@ -140,10 +140,10 @@ class Misbehaving:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("twice", "1 distinct ids for 8 labels"),
-        ("short", "7 distinct ids for 8 labels"),
-        ("bought", "not for sale"),
-        ("peeks", "asked for labels that it did not return"),
+        ("twice", r"returned id \d+ twice"),
+        ("short", r"must return 8 ids, returned a int64 array of shape \(7,\)"),
+        ("bought", "labelled or excluded"),
+        ("peeks", "asked for labels of examples that it did not return"),
         ("overspends", "asked for 9 labels, 8 left"),
         ("reads", "reads probabilities without declaring"),
     ],

@@ -8,7 +8,9 @@ from ledgers import BUDGETS, accuracy, write_grid, write_trial
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.reporting.comparisons import read_evidence
 from labelbench_ray.reporting.page import render
+from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.reporting.styles import COLORS, GREY, MARKERS, series_styles
+from labelbench_ray.reporting.tables import final_tables
 from labelbench_ray.reporting.write import summary_lines, write_report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -158,6 +160,22 @@ def test_one_seed_draws_no_band(tmp_path):
     assert curve["low"] == curve["high"] == [None] * 5
     assert "no interval can be given" in shown.text
     assert "±" not in shown.table("Test at 100 labels")[1][3]
+
+
+def test_two_seeds_draw_no_band_but_tell_their_interval(tmp_path):
+    figure = page(write_grid(tmp_path, ["random"], seeds=2)).figures()[0]
+    curve = figure["choices"][figure["shown"]]["curves"][0]
+    assert curve["low"] == [None] * 5
+    assert "[" in curve["text"][0]
+
+
+def test_bold_marks_the_best_fair_mean_in_its_direction(tmp_path):
+    for name, value, cheats in (("random", 0.6, False), ("badge", 0.7, False), ("upper_bound", 0.9, True)):
+        write_trial(tmp_path, name, values=dict.fromkeys(BUDGETS, value), cheats=cheats)
+    (comparison,) = read_evidence(tmp_path).comparisons
+    test_table = final_tables(comparison, final_statistics(comparison))[0]
+    bold = {row[0].text: sum(cell.best for cell in row) for row in test_table.rows}
+    assert bold == {"badge": 6, "upper_bound": 0, "random": 0}
 
 
 def test_hostile_names_stay_text(tmp_path):

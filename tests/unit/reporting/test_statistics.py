@@ -88,7 +88,8 @@ def test_label_savings_by_hand(tmp_path):
 
 
 def test_a_trial_that_stopped_early_moves_no_savings(tmp_path):
-    write_grid(tmp_path, ["random", "badge"], seeds=2)
+    write_grid(tmp_path, ["random"], seeds=3)
+    write_grid(tmp_path, ["badge"], seeds=2)
     before = label_savings(only(tmp_path), TEST)
     write_trial(tmp_path, "badge", 2, budgets=BUDGETS[:2], values={20: 0.99, 40: 0.99}, state="failed")
     assert label_savings(only(tmp_path), TEST).equals(before)

@@ -4,9 +4,10 @@ Everything the command line does can be done from Python with these functions.
 """
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,8 @@ from labelbench_ray.tracking.view import varying_labels
 ExecutorName = Literal["ray", "in_process"]
 
 DEFAULT_FEATURES = Path("features")
+SYNC_EVERY_S = 10.0
+"""A running trial is shown in MLflow at most this often: each look costs about a tenth of a second of a processor."""
 
 
 def default_results(experiment: Experiment) -> Path:
@@ -74,8 +77,8 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
     results = results or default_results(experiment)
     ledger, trials = Ledger(results), experiment.trials()
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
-    evaluators = [evaluation.trainer for evaluation in experiment.evaluate]
-    tasks = embed_tasks([p.trial for p in planned if not p.done], features, experiment.resources.kind, evaluators)
+    left = [one.trial for one in planned if not one.done]
+    tasks = embed_tasks(left, features, experiment.resources.kind, experiment.evaluate)
     units: list[tuple[Unit, int]] = []
     counted = [unit_of(trial, experiment.selection, experiment.resources) for trial in trials]
     for index, unit in enumerate(counted):
@@ -207,6 +210,7 @@ class _Grid:
     tracker: Tracker
     tell: Callable[[str], None]
     num_ran: int = 0
+    _synced: dict[str, float] = field(default_factory=dict)
 
     def run(self, title: str, trials: Sequence[Trial | EvaluationTrial], executor: Executor) -> None:
         if not trials:
@@ -218,7 +222,10 @@ class _Grid:
 
             def watch(event: Event) -> None:
                 terminal(event)
-                self.tracker.sync_trial(self.ledger.trial(event.trial))
+                now, before = time.monotonic(), self._synced.get(event.trial, float("-inf"))
+                if event.what != "round" or now - before > SYNC_EVERY_S:
+                    self._synced[event.trial] = now
+                    self.tracker.sync_trial(self.ledger.trial(event.trial))
 
             executor.run(jobs, watch)
         self.num_ran += len(jobs)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from labelbench_ray.encoders.base import ENCODERS, Encoder
 from labelbench_ray.errors import SpecError, UnknownKeyError
 from labelbench_ray.registry import describe_validation_error, did_you_mean
 from labelbench_ray.trainers.base import TRAINERS, Trainer
@@ -81,6 +82,8 @@ class Evaluation(Part):
     """Score sets that the grid bought with another trainer (selection via proxy; LabelBench, section 3.3)."""
 
     trainer: Any
+    encoder: Any = None
+    """The model to evaluate with; the grid's own encoder when absent."""
     at: tuple[int | Literal["last"], ...]
     strategies: tuple[str, ...] | None = None
     """Only sets bought by these strategies; all when absent."""
@@ -90,6 +93,11 @@ class Evaluation(Part):
     @classmethod
     def _build(cls, value: Any) -> Trainer:
         return TRAINERS.build(value, "evaluate.trainer")
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _build_encoder(cls, value: Any) -> Encoder | None:
+        return None if value is None else ENCODERS.build(value, "evaluate.encoder")
 
     @field_validator("at", "strategies", "seeds", mode="before")
     @classmethod

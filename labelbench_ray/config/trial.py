@@ -71,6 +71,7 @@ class EvaluationTrial:
     selected_by: Trial
     """One of the trials that bought this very set."""
     trainer: Trainer
+    encoder: Encoder
     ids_L: tuple[int, ...]
     labels_L: tuple[int, ...]
     bought: str
@@ -80,8 +81,8 @@ class EvaluationTrial:
     def identity(self) -> dict[str, Any]:
         """All that can change a number; the strategy that selected is not among it."""
         selected = self.selected_by.identity()
-        shared = {key: selected[key] for key in ("dataset", "encoder", "features", "tile_rows", "seed")}
-        return {**shared, "trainer": describe(self.trainer), "bought": self.bought}
+        shared = {key: selected[key] for key in ("dataset", "features", "tile_rows", "seed")}
+        return {**shared, "encoder": describe(self.encoder), "trainer": describe(self.trainer), "bought": self.bought}
 
     @functools.cached_property
     def id(self) -> str:
@@ -95,7 +96,7 @@ class EvaluationTrial:
 
     def labels(self) -> dict[str, str]:
         """Readable names of its parts; the strategy is the one that selected."""
-        return {**self.selected_by.labels(), "trainer": label(self.trainer)}
+        return {**self.selected_by.labels(), "encoder": label(self.encoder), "trainer": label(self.trainer)}
 
 
 def label(component: Any) -> str:

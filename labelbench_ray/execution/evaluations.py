@@ -36,6 +36,7 @@ def _of_trial(evaluation: Evaluation, trial: Trial, ledger: Ledger) -> list[Eval
                 EvaluationTrial(
                     selected_by=trial,
                     trainer=evaluation.trainer,
+                    encoder=evaluation.encoder or trial.encoder,
                     ids_L=tuple(pool.ids_L.tolist()),
                     labels_L=tuple(pool.labels_L.tolist()),
                     bought=pool.fingerprint(),

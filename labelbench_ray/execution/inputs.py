@@ -8,7 +8,7 @@ import numpy as np
 
 from labelbench_ray.benchmark.evaluation import Evaluator
 from labelbench_ray.benchmark.loop import MakeSpread, TrialInputs
-from labelbench_ray.config import EvaluationTrial, FeatureSpec, Trial
+from labelbench_ray.config import Evaluation, EvaluationTrial, FeatureSpec, Trial
 from labelbench_ray.datasets.base import Dataset
 from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.errors import SpecError
@@ -17,7 +17,7 @@ from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.store import FeatureStore, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN, View
-from labelbench_ray.trainers.base import Trainer, TrainerNeeds
+from labelbench_ray.trainers.base import TrainerNeeds
 from labelbench_ray.types import SPLITS, Launch, Split
 
 if TYPE_CHECKING:
@@ -28,16 +28,17 @@ KINDS: tuple[Literal["weak", "strong"], ...] = ("weak", "strong")
 
 
 def embed_tasks(
-    trials: Iterable[Trial], features: Path, device: str, more_trainers: Sequence[Trainer] = ()
+    trials: Iterable[Trial], features: Path, device: str, evaluations: Sequence[Evaluation] = ()
 ) -> list[EmbedTask]:
-    """What must still be embedded before these trials, or evaluations of them with other trainers, can run.
+    """What must still be embedded before these trials and the evaluations of what they buy can run.
 
     One task a split: its views come from one decoding.
     """
     store, tasks, seen = FeatureStore(features), [], []
     for trial in trials:
-        for trainer in (trial.trainer, *more_trainers):
-            parts = (trial.dataset, trial.encoder, trial.features)
+        evaluators = [(one.encoder or trial.encoder, one.trainer) for one in evaluations]
+        for encoder, trainer in [(trial.encoder, trial.trainer), *evaluators]:
+            parts = (trial.dataset, encoder, trial.features)
             if trainer.needs.features and (*parts, trainer.needs) not in seen:
                 seen.append((*parts, trainer.needs))
                 tasks += [
@@ -57,7 +58,7 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
     store = FeatureStore(job.features)
 
     def view(split: Split, wanted: View = CLEAN) -> StoredRows:
-        key = _key(selected.dataset, selected.encoder, selected.features, split, wanted, job.resources.kind)
+        key = _key(selected.dataset, trial.encoder, selected.features, split, wanted, job.resources.kind)
         return store.open(key, opened.card.num_examples[split], on_undecodable(selected.dataset))
 
     features = {split: view(split) for split in SPLITS} if needs.features else {}
@@ -73,7 +74,7 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
         weak=views["weak"],
         strong=views["strong"],
         images={split: opened.images(split) for split in SPLITS} if needs.images else {},
-        encoder=selected.encoder if needs.images else None,
+        encoder=trial.encoder if needs.images else None,
         evaluator=Evaluator(
             num_classes=opened.card.num_classes,
             truth={split: opened.labels(split) for split in SPLITS},

@@ -42,7 +42,7 @@ class EndToEnd:
 def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
     """Evaluations beside the selections whose sets they scored, one entry per (comparison, end-to-end trainer).
 
-    They meet on (data set, encoder, seed, number of labels, digest of the bought set), not on the name of the strategy:
+    They meet on (data set, seed, number of labels, digest of the bought set), not on the name of the strategy:
     equal sets are evaluated once, so the first batch, which all strategies share, carries the name of only one of them.
     """
     found = []
@@ -50,7 +50,7 @@ def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
         proxies = comparison.measured(comparison.primary)
         scores = evidence.evaluations
         scores = scores[(scores["split"] == comparison.primary.split) & (scores["metric"] == comparison.primary.metric)]
-        keys = ["dataset", "encoder", "seed", "num_labeled", "bought"]
+        keys = ["dataset", "seed", "num_labeled", "bought"]
         met = scores[[*keys, "trainer", "trial", "value"]].merge(
             proxies[[*keys, "series", "initial", "value"]].rename(columns={"value": "proxy"}), on=keys
         )

@@ -5,39 +5,61 @@ moment, the next run goes on with what is missing. Ray Data counts every process
 from the driver, alone, before any trial.
 """
 
+import contextlib
 import logging
+import os
 import pickle
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy
+from ray.exceptions import RayActorError
 
 from labelbench_ray.errors import LabelBenchError
 from labelbench_ray.execution.preflight import Node
 from labelbench_ray.features.embedding import EmbedTask, ShardEmbedder
 from labelbench_ray.features.store import MissingShard
 
+TRIES = 3
+"""How often a pipeline that lost an actor or a node goes on with what is missing."""
+
 
 def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: int | None = None) -> None:
     """Make every shard that these tasks lack. Raises what the first failing actor raised."""
-    rows = [{"task": pickle.dumps(task), **asdict(shard)} for task in tasks for shard in task.missing_shards()]
-    if not rows:
-        return
-    on_gpu = any(task.device.startswith("cuda") for task in tasks)
-    most = num_actors or int(sum(node.get("GPU" if on_gpu else "CPU", 0.0) for node in nodes))
-    # One processor stays free for Ray Data's own reading tasks, or the pipeline never moves.
-    actors = max(1, min(most if num_actors or on_gpu else most - 1, len(rows)))
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for attempt in range(1, TRIES + 1):
+        rows = [{"task": pickle.dumps(task), **asdict(shard)} for task in tasks for shard in task.missing_shards()]
+        if not rows:
+            return
+        on_gpu = any(task.device.startswith("cuda") for task in tasks)
+        actors = _num_actors(len(rows), nodes, "GPU" if on_gpu else "CPU", num_actors)
+        try:
+            with _native_chatter_silenced():
+                _run_pipeline(rows, actors, num_gpus=1 if on_gpu else 0)
+        except RayActorError:
+            if attempt == TRIES:
+                raise
+
+
+def _num_actors(num_shards: int, nodes: Sequence[Node], resource: str, asked: int | None) -> int:
+    """One processor stays free for Ray Data's own tasks, or the pipeline never moves."""
+    there = int(sum(node.get(resource, 0.0) for node in nodes))
+    return max(1, min(num_shards, asked or (there if resource == "GPU" else there - 1)))
+
+
+def _run_pipeline(rows: list[dict[str, Any]], num_actors: int, num_gpus: int) -> None:
     written = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map_batches(
             ShardActor,
             batch_size=1,
-            compute=ActorPoolStrategy(size=actors),
+            compute=ActorPoolStrategy(size=num_actors),
             num_cpus=1,
-            num_gpus=1 if on_gpu else 0,
+            num_gpus=num_gpus,
         )
         .take_all()
     )
@@ -45,6 +67,20 @@ def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: 
         if row["error"]:
             raise pickle.loads(row["error"])
     assert len(written) == len(rows), "a shard got lost between the actors and the driver"
+
+
+@contextlib.contextmanager
+def _native_chatter_silenced() -> Iterator[None]:
+    """Ray's native code warns of Ray Data's own actors, on the file descriptor and past every logging level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class ShardActor:

@@ -102,7 +102,7 @@ def test_excluded_rows_are_never_bought_nor_counted(tmp_path):
 
 
 def test_more_initial_labels_than_rows_is_refused(tmp_path):
-    with pytest.raises(DataError, match="the pool has 150 rows; lower `schedule.initial` from 151"):
+    with pytest.raises(DataError, match=r"the pool has 150 rows; lower `schedule\.initial` from 151"):
         run(tmp_path, make_trial(initial=151))
 
 

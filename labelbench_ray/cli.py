@@ -18,7 +18,10 @@ from labelbench_ray.errors import LabelBenchError, LedgerError
 app = App(
     name="labelbench",
     version=__version__,
-    help="Benchmark label-efficient learning: embed a pool once, then train, select, label and measure in rounds.",
+    help="""Benchmark label-efficient learning: embed a pool once, then train, select, label and measure in rounds.
+
+    `labelbench COMMAND --help` shows an example. `--debug` after a command shows where an error came from.
+    """,
     help_format="markdown",
 )
 _STUDY = Group("Run a study", sort_key=1)

@@ -56,8 +56,15 @@ class Selection(Part):
     tile_rows: int = Field(4096, gt=0)
     shards: int = Field(1, gt=0)
     through: Literal["inline", "actors"] = "inline"
+    actors: int | None = Field(None, gt=0)
+    """How many actors own the shards; one each when absent."""
     threads: int = Field(1, gt=0)
-    cpus_per_shard: float = Field(1.0, gt=0)
+    cpus_per_actor: float = Field(1.0, gt=0)
+
+    @property
+    def num_actors(self) -> int:
+        """Actors that are started: never more than there are shards."""
+        return min(self.actors or self.shards, self.shards)
 
 
 class Resources(Part):

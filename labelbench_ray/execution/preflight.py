@@ -40,11 +40,11 @@ def unit_of(trial: Trial | EvaluationTrial, selection: Selection, resources: Res
     own: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
         worker["GPU"] = own["GPU"] = resources.gpus
-    shard: dict[str, float] = {"CPU": selection.cpus_per_shard}
-    shards = (shard,) * selection.shards if trial.kind == "selection" and selection.through == "actors" else ()
+    actor: dict[str, float] = {"CPU": selection.cpus_per_actor}
+    actors = (actor,) * selection.num_actors if trial.kind == "selection" and selection.through == "actors" else ()
     if uses_ray_train(trial.trainer):
-        return Unit("coordinated", {}, (worker,) * int(getattr(trial.trainer, "num_workers", 1)) + shards)
-    return Unit("sharded", own, shards) if shards else Unit("inline", own)
+        return Unit("coordinated", {}, (worker,) * int(getattr(trial.trainer, "num_workers", 1)) + actors)
+    return Unit("sharded", own, actors) if actors else Unit("inline", own)
 
 
 def uses_ray_train(trainer: Any) -> bool:
@@ -85,12 +85,12 @@ def check_schedulable(unit: Unit, nodes: Sequence[Node]) -> None:
             raise UnschedulableError(
                 f"one {'worker' if bundle in unit.workers else 'trial'} needs {_told(bundle)}",
                 f"the largest node has {_told(_largest(nodes, bundle))}",
-                "lower `resources` or `selection.cpus_per_shard`, or use larger nodes",
+                "lower `resources` or `selection.cpus_per_actor`, or use larger nodes",
             )
     raise UnschedulableError(
         f"one trial needs {len(unit.bundles)} bundles at a time ({_told(_total(unit.bundles))})",
         f"the {len(nodes)} node(s) together have {_told(_total(nodes))}",
-        "lower `selection.shards` or `trainer.num_workers`, or add nodes",
+        "lower `selection.actors` or `trainer.num_workers`, or add nodes",
     )
 
 

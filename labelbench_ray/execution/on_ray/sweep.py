@@ -70,7 +70,7 @@ def _run_trial(config: dict[str, Any]) -> None:
     make_spread: MakeSpread = spread_locally
     if job.selection.through == "actors":
         reserved = unit.layout == "sharded"
-        make_spread = actor_spread(job.selection.shards, job.selection.cpus_per_shard, in_placement_group=reserved)
+        make_spread = actor_spread(job.selection.num_actors, job.selection.cpus_per_actor, in_placement_group=reserved)
     trial, launch = job.trial.id, partial(launch_on_ray, worker_cpus=job.resources.train_worker_cpus)
     try:
         for done in run_job(job, launch, make_spread):

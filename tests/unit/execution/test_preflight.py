@@ -21,7 +21,7 @@ def test_a_plain_trial_is_one_bundle():
 
 
 def test_actors_are_reserved_beside_their_trial():
-    unit = unit_of(trial(), Selection(shards=3, through="actors", cpus_per_shard=0.5), Resources())
+    unit = unit_of(trial(), Selection(shards=8, actors=3, through="actors", cpus_per_actor=0.5), Resources())
     assert unit == Unit("sharded", {"CPU": 1.0}, ({"CPU": 0.5},) * 3)
 
 

@@ -1,0 +1,64 @@
+"""Every study in experiments/ expands and plans, and its header says how to run it and what to expect."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelbench_ray.api import grid
+from labelbench_ray.config import Experiment
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FILES = sorted(FOLDER.rglob("*.yaml"))
+TRIALS = {"quickstart.yaml": 15, "cifar10_features.yaml": 20}
+
+
+@pytest.fixture
+def vectors(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, rows in (("train", 2500), ("test", 60)):
+        arrays[f"{split}_features"] = rng.normal(size=(rows, 8)).astype(np.float16)
+        arrays[f"{split}_labels"] = np.arange(rows) % 10
+    file = tmp_path / "vectors.npz"
+    np.savez(file, **arrays)
+    monkeypatch.setenv("CIFAR10_FEATURES", str(file))
+
+
+def test_the_studies_are_found():
+    assert {file.name for file in FILES} >= set(TRIALS)
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_study_plans(file, tmp_path):
+    prepared = grid.plan(Experiment.load(file), tmp_path / "results", tmp_path / "features")
+    assert len(prepared.trials) == TRIALS.get(file.name, len(prepared.trials)) > 0
+    assert prepared.num_done == 0
+    assert not prepared.warnings
+    assert prepared.embed_tasks
+    assert list(tmp_path.glob("results*")) == []  # a plan writes nothing
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_header_says_how_to_run_what_to_expect_and_the_cost(file):
+    header = [line for line in file.read_text().split("name:")[0].splitlines() if line.startswith("#")]
+    labels = [match[1] for line in header if (match := re.match(r"# (Run|Expect|Cost): +\S", line))]
+    assert labels == ["Run", "Expect", "Cost"]
+    run_line = next(line for line in header if line.startswith("# Run:"))
+    assert f"labelbench run {file.relative_to(FOLDER.parent).as_posix()}" in run_line
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_study_is_named_like_its_file_and_has_a_row_in_the_table(file):
+    assert f"\nname: {file.stem}\n" in file.read_text()
+    assert f"[{file.name}]({file.relative_to(FOLDER).as_posix()})" in (FOLDER / "README.md").read_text()
+
+
+def test_a_study_without_its_variable_says_what_to_do(monkeypatch):
+    from labelbench_ray.errors import SpecError
+
+    monkeypatch.delenv("CIFAR10_FEATURES", raising=False)
+    with pytest.raises(SpecError, match="CIFAR10_FEATURES is not set"):
+        Experiment.load(FOLDER / "cifar10_features.yaml")

@@ -1,0 +1,76 @@
+"""Stops of every kind, as a user meets them: the command in a process of its own, ended in the middle, run again."""
+
+import os
+import signal
+import time
+
+import pytest
+from runs import cli, facts, finish, last_json, start, write_spec
+
+from labelbench_ray.benchmark.state import Ledger
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
+
+SLOW = {
+    "trainer": {"name": "linear", "algorithm": "flexmatch"},
+    "strategy": ["random", "badge"],
+    "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Facts of an undisturbed run in process, and the features that it stored."""
+    folder = tmp_path_factory.mktemp("quiet")
+    code, _, err = cli(folder, "run", write_spec(folder, **SLOW), "--executor", "in_process")
+    assert code == 0, err
+    return facts(folder / "results" / "small")
+
+
+def test_ctrl_c_then_kill_then_run_goes_on(tmp_path, quiet):
+    results = tmp_path / "results" / "small"
+    process = run_until(tmp_path, num_rounds=1)
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130, err
+    assert "run the same command again to go on" in err
+    assert "Traceback" not in err
+    states = [trial.status().state for trial in Ledger(results).trials()]
+    assert "interrupted" in states
+    assert "running" not in states
+
+    killed = run_until(tmp_path, num_rounds=num_rounds(results) + 1)
+    killed.kill()
+    killed.communicate()
+    finished = {path: path.stat().st_mtime_ns for path in results.glob("trials/*/rounds/[0-9]*[0-9]")}
+    assert finished
+
+    code, out, err = cli(tmp_path, "run", tmp_path / "experiment.yaml", "--num-cpus", "2", "--json")
+    assert code == 0, err
+    assert last_json(out)["failed"] == []
+    assert facts(results) == quiet
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items()), "a round was done again"
+
+    code, _, err = cli(tmp_path, "run", tmp_path / "experiment.yaml", "--num-cpus", "2")
+    assert code == 0
+    assert "nothing to do: all 2 trials are done" in err
+
+
+def run_until(folder, num_rounds):
+    """Start the command and return it as soon as so many rounds are on disk."""
+    process = start(folder, "run", write_spec(folder, **SLOW), "--num-cpus", "2")
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        if num_rounds_in(folder) >= num_rounds:
+            return process
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("the rounds were not finished in two minutes")
+
+
+def num_rounds_in(folder):
+    return num_rounds(folder / "results" / "small")
+
+
+def num_rounds(results):
+    return sum(trial.finished_rounds() for trial in Ledger(results).trials())

@@ -1,0 +1,116 @@
+"""Grids from Python: skipping, evaluations of bought sets, and MLflow filled from the ledger afterwards."""
+
+import pytest
+from runs import spec
+
+from labelbench_ray.api import grid
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.config import Experiment
+
+SCHEDULE = {"initial": 20, "labels_per_round": 15, "rounds": 2}
+EVALUATE = {"trainer": {"name": "linear", "weight_decay": 0.5}}
+
+
+def study(**changes):
+    return Experiment.from_mapping(spec(**{"strategy": ["random", "margin"], "schedule": SCHEDULE, **changes}))
+
+
+def run(tmp_path, experiment, **options):
+    return grid.run(experiment, tmp_path / "results", tmp_path / "features", executor="in_process", **options)
+
+
+def evaluations(results):
+    """(seed, labels, selecting strategy) of every evaluation."""
+    trials = [trial.rows().to_pylist()[0] for trial in Ledger(results).trials()]
+    return sorted((row["seed"], row["num_labeled"], row["strategy"]) for row in trials if row["kind"] == "evaluation")
+
+
+def test_a_run_outcome_counts_what_ran_and_what_was_skipped(tmp_path):
+    first = run(tmp_path, study(strategy="random"))
+    assert (first.num_trials, first.num_ran, first.num_skipped) == (1, 1, 0)
+    second = run(tmp_path, study())
+    assert (second.num_trials, second.num_ran, second.num_skipped) == (2, 1, 1)
+    assert second.failed == []
+    assert not second.interrupted
+    assert second.report.html.is_file()
+
+
+def test_nothing_is_embedded_twice(tmp_path):
+    assert len(grid.embed(study(), tmp_path / "features", executor="in_process")) == 3
+    assert grid.embed(study(), tmp_path / "features", executor="in_process") == []
+
+
+def test_equal_sets_are_evaluated_once_whoever_bought_them(tmp_path):
+    experiment = study(evaluate={**EVALUATE, "at": [20, 35]}, seeds=2)
+    outcome = run(tmp_path, experiment)
+    # The initial 20 are the same for both strategies of a seed, the 35 are not.
+    expected = [(s, n, name) for s in (0, 1) for n, name in [(20, "random"), (35, "margin"), (35, "random")]]
+    assert evaluations(outcome.results) == expected
+    assert outcome.num_ran == 4 + 6
+    assert run(tmp_path, experiment).num_ran == 0
+
+
+def test_last_is_the_last_budget_of_the_strategies_and_seeds_asked_for(tmp_path):
+    asked = {**EVALUATE, "at": "last", "strategies": "margin", "seeds": 1}
+    outcome = run(tmp_path, study(evaluate=asked, seeds=2))
+    assert evaluations(outcome.results) == [(1, 35, "margin")]
+
+
+def test_last_of_a_pool_that_ended_is_all_of_it(tmp_path):
+    schedule = {"initial": 1150, "labels_per_round": 100, "rounds": 3}
+    experiment = study(strategy="random", schedule=schedule, evaluate={**EVALUATE, "at": "last"})
+    told = []
+    outcome = run(tmp_path, experiment, tell=told.append)
+    assert evaluations(outcome.results) == [(0, 1200, "random")]
+    assert any("the last round will be smaller" in line for line in told)
+
+
+def test_an_evaluation_with_the_grid_s_own_trainer_gives_the_last_round_s_set(tmp_path):
+    outcome = run(tmp_path, study(strategy="random", evaluate={**EVALUATE, "at": "last"}))
+    rows = Ledger(outcome.results).rows().to_pylist()
+    (evaluated,) = {row["bought"] for row in rows if row["kind"] == "evaluation"}
+    assert evaluated == {row["bought"] for row in rows if row["kind"] == "selection" and row["round"] == 1}.pop()
+
+
+def test_an_evaluation_added_later_runs_alone(tmp_path):
+    assert run(tmp_path, study()).num_ran == 2
+    outcome = run(tmp_path, study(evaluate={**EVALUATE, "at": "last"}))
+    assert (outcome.num_ran, outcome.num_skipped) == (2, 2)
+
+
+def test_initial_batches_are_equal_for_all_strategies_of_a_seed(tmp_path):
+    outcome = run(tmp_path, study(seeds=2))
+    rows = Ledger(outcome.results).rows().to_pylist()
+    pairs = {(row["seed"], row["initial"]) for row in rows}
+    assert len(pairs) == 2
+    assert len({initial for _, initial in pairs}) == 2
+
+
+@pytest.mark.parametrize("changed", ["name", "shards"])
+def test_what_changes_no_number_is_not_run_again(tmp_path, changed):
+    run(tmp_path, study())
+    changes = {"name": "other"} if changed == "name" else {"selection": {"tile_rows": 71, "shards": 3, "threads": 2}}
+    assert run(tmp_path, study(**changes)).num_ran == 0
+
+
+def test_sync_fills_mlflow_from_a_run_that_had_none_and_twice_changes_nothing(tmp_path):
+    from mlflow import MlflowClient
+
+    outcome = run(tmp_path, study())
+    assert not (outcome.results / "mlflow.db").exists()
+    later = study(tracking={"mlflow": "auto"})
+
+    def shown():
+        client = MlflowClient(f"sqlite:///{outcome.results / 'mlflow.db'}")
+        (place,) = [e for e in client.search_experiments() if e.name == "small"]
+        runs = client.search_runs([place.experiment_id])
+        named = sorted((r.info.run_name, r.info.status) for r in runs)
+        counts = [len(client.get_metric_history(r.info.run_id, name)) for r in runs for name in sorted(r.data.metrics)]
+        return named, counts
+
+    assert grid.sync(later, outcome.results) == 2
+    first = shown()
+    assert len(first[0]) == 3  # the grid and its two trials
+    assert {status for _, status in first[0]} == {"FINISHED"}
+    assert grid.sync(later, outcome.results) == 2
+    assert shown() == first

@@ -14,11 +14,12 @@ from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.errors import SpecError
 from labelbench_ray.features.embedding import EmbedTask
 from labelbench_ray.features.key import FeatureKey
+from labelbench_ray.features.passes import SkippingImages
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.store import FeatureStore, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN, View
 from labelbench_ray.trainers.base import TrainerNeeds
-from labelbench_ray.types import SPLITS, Launch, Split
+from labelbench_ray.types import SPLITS, Images, Launch, Split
 
 if TYPE_CHECKING:
     from labelbench_ray.execution.job import TrialJob
@@ -63,7 +64,11 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
 
     features = {split: view(split) for split in SPLITS} if needs.features else {}
     views = {kind: tuple(view("train", one) for one in _views(needs, selected.features, kind)) for kind in KINDS}
-    nothing = np.empty(0, np.int64)
+    images: dict[Split, Images] = {split: opened.images(split) for split in SPLITS} if needs.images else {}
+    excluded = {split: rows.skipped_ids for split, rows in features.items()}
+    if images and on_undecodable(selected.dataset) == "skip":
+        skipping = {split: SkippingImages(source) for split, source in images.items()}
+        images, excluded = dict(skipping), {split: source.undecodable_ids() for split, source in skipping.items()}
     return TrialInputs(
         dataset_name=selected.dataset.name,
         task=opened.card.task,
@@ -73,12 +78,12 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
         features=features,
         weak=views["weak"],
         strong=views["strong"],
-        images={split: opened.images(split) for split in SPLITS} if needs.images else {},
+        images=images,
         encoder=trial.encoder if needs.images else None,
         evaluator=Evaluator(
             num_classes=opened.card.num_classes,
             truth={split: opened.labels(split) for split in SPLITS},
-            excluded={split: features[split].skipped_ids if features else nothing for split in SPLITS},
+            excluded={split: excluded.get(split, np.empty(0, np.int64)) for split in SPLITS},
         ),
         launch=launch,
         device=job.resources.kind,

@@ -46,8 +46,8 @@ class Terminal:
 
     def __enter__(self) -> "Terminal":
         self._done_rounds = self._done_trials = self._failed = 0
-        self._last_line = self.clock()
-        self._started = self.clock()
+        self._started = self._last_line = self.clock()
+        self._first_round: float | None = None
         self._live: Progress | None = None
         if self.stream.isatty():
             self._live = Progress(
@@ -75,6 +75,7 @@ class Terminal:
     def __call__(self, event: Event) -> None:
         """Count an event and show it."""
         if event.what == "round":
+            self._first_round = self._first_round or self.clock()
             self._done_rounds += 1
         else:
             self._done_trials += event.what == "done"
@@ -97,11 +98,18 @@ class Terminal:
     def _line(self) -> None:
         self._last_line = self.clock()
         elapsed = self.clock() - self._started
-        left = elapsed / self._done_rounds * (self.rounds - self._done_rounds) if self._done_rounds else None
-        told = "" if left is None or left <= 0 else f", about {left:.0f} s left"
+        left = self._seconds_left()
+        told = "" if not left else f", about {left:.0f} s left"
         failed = f", {self._failed} failed" if self._failed else ""
         counts = f"{self._done_trials}/{self.trials} trials, {self._done_rounds}/{self.rounds} rounds"
         print(f"{self.title}: {counts}{failed}, {elapsed:.0f} s{told}", file=self.stream, flush=True)
+
+    def _seconds_left(self) -> float | None:
+        """From the rate since the first round: processes start slowly, rounds do not."""
+        if self._first_round is None or self._done_rounds < 2:
+            return None
+        pace = (self.clock() - self._first_round) / (self._done_rounds - 1)
+        return pace * (self.rounds - self._done_rounds)
 
     def _say(self, text: str) -> None:
         if self._live:

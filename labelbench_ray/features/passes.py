@@ -12,7 +12,7 @@ from labelbench_ray.errors import SpecError, UndecodableImageError
 from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.shard_file import Undecodable
 from labelbench_ray.kernels.augment import Moments, View, augment_images, augment_vectors, pool_moments
-from labelbench_ray.types import Floats, Ids, Image, Rows, Split
+from labelbench_ray.types import Floats, Ids, Image, Images, Rows, Split
 
 PLACEHOLDER: Image = np.zeros((8, 8, 3), np.uint8)
 """Stands for an image that cannot be decoded, so that its neighbours keep their places in the batch."""
@@ -50,7 +50,7 @@ class ImagePass:
 
     def __call__(self, ids: Ids, views: tuple[View, ...]) -> EncodedBatch:
         """Rows of these ids in each view, from one decoding; rows of undecodable images are zero."""
-        images, undecodable = self._decode(ids)
+        images, undecodable = read_or_replace(self._images, ids)
         rows = tuple(self._encode(augment_images(images, ids, view, self._can_flip)) for view in views)
         bad = np.isin(ids, [image.example_id for image in undecodable])
         for encoded in rows:
@@ -62,19 +62,42 @@ class ImagePass:
         filled = images + [images[-1]] * (self._batch_size - len(images))
         return np.array(self._encoder.encode(filled)[: len(images)])
 
-    def _decode(self, ids: Ids) -> tuple[list[Image], tuple[Undecodable, ...]]:
-        try:
-            return self._images.read(ids), ()
-        except UndecodableImageError:  # tells the first only: look at each
-            pairs = [self._decode_one(int(example_id)) for example_id in ids]
-        return [image for image, _ in pairs], tuple(trouble for _, trouble in pairs if trouble is not None)
 
-    def _decode_one(self, example_id: int) -> tuple[Image, Undecodable | None]:
-        try:
-            return self._images.read(np.array([example_id]))[0], None
-        except UndecodableImageError as error:
-            *_, source, reason = error.args
-            return PLACEHOLDER, Undecodable(example_id, str(source), str(reason))
+def read_or_replace(source: Images, ids: Ids) -> tuple[list[Image], tuple[Undecodable, ...]]:
+    """The images of these ids, a placeholder where one cannot be decoded, and which those are."""
+    try:
+        return source.read(ids), ()
+    except UndecodableImageError:  # tells the first only: look at each
+        pairs = [_read_one(source, int(example_id)) for example_id in ids]
+    return [image for image, _ in pairs], tuple(trouble for _, trouble in pairs if trouble is not None)
+
+
+def _read_one(source: Images, example_id: int) -> tuple[Image, Undecodable | None]:
+    try:
+        return source.read(np.array([example_id]))[0], None
+    except UndecodableImageError as error:
+        *_, file, reason = error.args
+        return PLACEHOLDER, Undecodable(example_id, str(file), str(reason))
+
+
+class SkippingImages:
+    """Images of which some cannot be decoded: those are black. Satisfies ``types.Images``."""
+
+    def __init__(self, source: Images) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, ids: Ids) -> list[Image]:
+        """The images of these ids, in this order."""
+        return read_or_replace(self._source, ids)[0]
+
+    def undecodable_ids(self, batch_size: int = 256) -> Ids:
+        """Ids of images that cannot be decoded, found by decoding all."""
+        batches = (np.arange(first, min(first + batch_size, len(self))) for first in range(0, len(self), batch_size))
+        found = [trouble.example_id for ids in batches for trouble in read_or_replace(self._source, ids)[1]]
+        return np.array(found, np.int64)
 
 
 class VectorPass:

@@ -3,14 +3,18 @@
 Exit codes: 0 ok, 1 some trials failed, 2 usage, 3 environment, 130 interrupted.
 """
 
+import contextlib
 import json
+import os
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.validators import Number
 
 from labelbench_ray import __version__
 from labelbench_ray.errors import LabelBenchError, LedgerError
@@ -38,7 +42,9 @@ Features = Annotated[Path, Parameter(help="Folder of stored embeddings, shared b
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for machines.", negative="")]
 Executor = Annotated[Literal["ray", "in_process"], Parameter(help="Where trials run.")]
 Address = Annotated[str | None, Parameter(help="Address of a running Ray cluster. Default: a local one, for this run.")]
-NumCpus = Annotated[int | None, Parameter(help="Processors of the local cluster. Default: all.")]
+NumCpus = Annotated[
+    int | None, Parameter(help="Processors of the local cluster. Default: all.", validator=Number(gte=1))
+]
 DEFAULT_FEATURES = Path("features")
 
 
@@ -61,9 +67,11 @@ def run(
     from labelbench_ray.api import grid
     from labelbench_ray.reporting.write import summary_lines
 
-    outcome = grid.run(
-        _load(file, set_), results, features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell
-    )
+    experiment = _load(file, set_)
+    with _stdout_kept_for_data():
+        outcome = grid.run(
+            experiment, results, features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell
+        )
     if json_:
         _print_json({**asdict(outcome), "failed": [list(pair) for pair in outcome.failed]})
     elif outcome.report:
@@ -89,9 +97,9 @@ def plan(
 
     Example: `labelbench plan experiments/quickstart.yaml`
     """
-    from labelbench_ray.api import grid
+    from labelbench_ray.api import planning
 
-    prepared = grid.plan(_load(file, set_), results, features)
+    prepared = planning.plan(_load(file, set_), results, features)
     if json_:
         _print_json(_plan_data(prepared))
         return 0
@@ -112,11 +120,13 @@ def plan(
     for task in prepared.embed_tasks:
         views = ", ".join(sorted({key.view.kind for key in task.keys}))
         print(f"to embed: {task.num_rows} rows of {task.keys[0].split} in {len(task.keys)} views ({views})")
-    for unit, count in prepared.units:
+    if prepared.evaluations:
+        print(f"{len(prepared.evaluations)} evaluations of finished trials, {prepared.num_evaluated} done")
+    for stage, unit, count in prepared.units:
         needs = " + ".join(
             ", ".join(f"{amount:g} {name}" for name, amount in bundle.items()) for bundle in unit.bundles
         )
-        print(f"to schedule: {count} trials, {unit.layout}, each with {needs}")
+        print(f"to schedule: {stage}: {count} x {unit.layout}, each with {needs}")
     for warning in prepared.warnings:
         _tell(f"warning: {warning}")
     return 0
@@ -138,7 +148,9 @@ def embed(
     """
     from labelbench_ray.api import grid
 
-    tasks = grid.embed(_load(file, set_), features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell)
+    experiment = _load(file, set_)
+    with _stdout_kept_for_data():
+        tasks = grid.embed(experiment, features, executor=executor, address=address, num_cpus=num_cpus, tell=_tell)
     views = sum(len(task.keys) for task in tasks)
     print(f"{views} views embedded into {features}" if tasks else f"nothing to do: all views are in {features}")
     return 0
@@ -279,7 +291,10 @@ def validate(
     from labelbench_ray.api import catalogue
 
     told = catalogue.validate(kind, target)
-    print(f"{kind} {told['name']} is valid" + (f": {told['trials']} trials" if "trials" in told else ""))
+    if told.get("required"):
+        print(f"{kind} {told['name']} is there; it needs {', '.join(told['required'])}: check it in an experiment file")
+    else:
+        print(f"{kind} {told['name']} is valid" + (f": {told['trials']} trials" if "trials" in told else ""))
     return 0
 
 
@@ -305,7 +320,10 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        code = app(words, exit_on_error=True, result_action="return_value")
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
     except LabelBenchError as error:
         if debug:
             traceback.print_exc()
@@ -318,6 +336,20 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         code = 0
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _stdout_kept_for_data() -> Iterator[None]:
+    """Whatever Ray's own processes and native code print goes to stderr, so that ``--json`` stays JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _load(file: Path, overrides: list[str] | None) -> Any:
@@ -347,9 +379,10 @@ def _plan_data(prepared: Any) -> dict[str, Any]:
             for key in task.keys
         ],
         "to_schedule": [
-            {"layout": unit.layout, "trials": count, "bundles": [dict(bundle) for bundle in unit.bundles]}
-            for unit, count in prepared.units
+            {"stage": stage, "layout": unit.layout, "count": count, "bundles": [dict(one) for one in unit.bundles]}
+            for stage, unit, count in prepared.units
         ],
+        "evaluations": {"known": len(prepared.evaluations), "done": prepared.num_evaluated},
         "warnings": prepared.warnings,
     }
 

@@ -29,6 +29,12 @@ class UnknownNameError(LabelBenchError):
     template = "unknown {0} {1!r}.{2} Run `labelbench list {0}` to see all."
 
 
+class UnknownKindError(LabelBenchError):
+    """A kind of thing that there is no table of: (kind, suggestion text, known kinds)."""
+
+    template = "there is no table of {0!r}.{1} Kinds: {2}."
+
+
 class UnknownKeyError(LabelBenchError):
     """A key that the part does not have: (where, key, suggestion text, known keys)."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from labelbench_ray.datasets.base import DATASETS
 from labelbench_ray.encoders.base import ENCODERS
-from labelbench_ray.errors import UnknownNameError
+from labelbench_ray.errors import UnknownKindError, UnknownNameError
 from labelbench_ray.metrics.cards import METRICS
 from labelbench_ray.oracles.base import ORACLES
 from labelbench_ray.registry import Registry, did_you_mean
@@ -22,11 +22,11 @@ KINDS = (*TABLES, "metric")
 
 
 def list_names(kind: str | None = None) -> dict[str, list[str]]:
-    """Names of one kind, or of all. Imports no plug-in. Raises UnknownNameError."""
+    """Names of one kind, or of all. Imports no plug-in. Raises UnknownKindError."""
     if kind is None:
         return {each: _names(each) for each in KINDS}
     if kind not in KINDS:
-        raise UnknownNameError("kind", kind, did_you_mean(kind, KINDS))
+        raise UnknownKindError(kind, did_you_mean(kind, KINDS), ", ".join(KINDS))
     return {kind: _names(kind)}
 
 
@@ -36,7 +36,8 @@ def show(kind: str, name: str) -> dict[str, Any]:
     if kind == "metric":
         if name not in METRICS:
             raise UnknownNameError(kind, name, did_you_mean(name, METRICS))
-        return {"kind": kind, "name": name, **dataclasses.asdict(METRICS[name])}
+        card = dataclasses.asdict(METRICS[name])
+        return {"kind": kind, "name": name, "description": card.pop("definition"), **card}
     plugin = TABLES[kind].get(name)
     told: dict[str, Any] = {
         "kind": kind,
@@ -55,7 +56,7 @@ def validate(kind: str, target: str) -> dict[str, Any]:
     Raises what is wrong.
     """
     if kind == "experiment":
-        from labelbench_ray.api.grid import plan
+        from labelbench_ray.api.planning import plan
         from labelbench_ray.config import Experiment
 
         prepared = plan(Experiment.load(Path(target)))

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from labelbench_ray.benchmark.state import Ledger, TrialStatus, write_json
+from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, default_results, plan
+from labelbench_ray.benchmark.state import Ledger, write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.errors import LabelBenchError
+from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.evaluations import evaluation_trials
 from labelbench_ray.execution.executor import Executor
-from labelbench_ray.execution.inputs import embed_tasks, on_undecodable
+from labelbench_ray.execution.inputs import on_undecodable
 from labelbench_ray.execution.job import TrialJob
-from labelbench_ray.execution.preflight import Unit, check_schedulable, unit_of
+from labelbench_ray.execution.preflight import check_schedulable
 from labelbench_ray.execution.progress import Event, Terminal
 from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.reporting.write import ReportFiles, summary_lines, write_report
@@ -29,70 +30,8 @@ from labelbench_ray.tracking.view import varying_labels
 
 ExecutorName = Literal["ray", "in_process"]
 
-DEFAULT_FEATURES = Path("features")
 SYNC_EVERY_S = 10.0
 """A running trial is shown in MLflow at most this often: each look costs about a tenth of a second of a processor."""
-
-
-def default_results(experiment: Experiment) -> Path:
-    """``results/<name>`` in the current folder."""
-    return Path("results") / experiment.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedTrial:
-    """A trial of the grid and what the ledger has of it."""
-
-    trial: Trial
-    status: TrialStatus
-
-    @property
-    def done(self) -> bool:
-        """Nothing is left to do."""
-        return self.status.state == "done"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run would do."""
-
-    experiment: Experiment
-    results: Path
-    features: Path
-    trials: list[PlannedTrial]
-    embed_tasks: list[EmbedTask]
-    """Views that are not stored yet."""
-    units: list[tuple[Unit, int]]
-    """What one trial occupies, and how many trials are of that kind."""
-    warnings: list[str]
-
-    @property
-    def num_done(self) -> int:
-        """Trials with nothing left to do."""
-        return sum(planned.done for planned in self.trials)
-
-
-def plan(experiment: Experiment, results: Path | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
-    """Expand the grid, look up what is done, and check the data sets. Starts nothing and writes nothing."""
-    results = results or default_results(experiment)
-    ledger, trials = Ledger(results), experiment.trials()
-    planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
-    left = [one.trial for one in planned if not one.done]
-    tasks = embed_tasks(left, features, experiment.resources.kind, experiment.evaluate)
-    units: list[tuple[Unit, int]] = []
-    counted = [unit_of(trial, experiment.selection, experiment.resources) for trial in trials]
-    for index, unit in enumerate(counted):
-        if unit not in counted[:index]:
-            units.append((unit, counted.count(unit)))
-    return Plan(
-        experiment=experiment,
-        results=results,
-        features=features,
-        trials=planned,
-        embed_tasks=tasks,
-        units=units,
-        warnings=_budget_warnings(trials),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,39 +63,47 @@ def run(
     ``executor`` is ``ray`` (a local cluster, or the one at ``address``) or ``in_process``. Failed trials do not stop
     the others. Ctrl-C keeps what is written; running again goes on. Raises UnschedulableError before anything starts.
     """
-    results = results or default_results(experiment)
-    ledger = Ledger(results)
-    ledger.check_writable()
     prepared = plan(experiment, results, features)
+    ledger = Ledger(prepared.results)
+    ledger.check_writable()
     for warning in prepared.warnings:
         tell(f"warning: {warning}")
-    write_json(results / "experiment.json", {"name": experiment.name, "trials": [p.trial.id for p in prepared.trials]})
-    grid = _Grid(experiment, results, features, ledger, _tracker(experiment, results, tell), tell)
     trials = [planned.trial for planned in prepared.trials]
-    left = [planned.trial for planned in prepared.trials if not planned.done]
+    write_json(ledger.root / "experiment.json", {"name": experiment.name, "trials": [trial.id for trial in trials]})
+    if prepared.nothing_to_do:
+        tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results}")
+        return _outcome(prepared, 0, [], interrupted=False, report=_report_if_any(ledger))
+    grid = _Grid(experiment, prepared.results, features, ledger, _tracker(experiment, prepared.results, tell))
     interrupted = False
-    grid.tracker.open()
     try:
-        if left or grid.evaluations_left(trials):
-            with _executor(experiment, executor, address, num_cpus) as chosen:
-                _refuse_unschedulable(prepared, chosen)
-                _embed(chosen, prepared.embed_tasks, tell)
-                grid.run("select", left, chosen)
-                grid.run("evaluate", grid.evaluations_left(trials), chosen)
-        else:
-            tell(f"nothing to do: all {len(trials)} trials are done in {results}")
+        with _executor(experiment, executor, address, num_cpus) as chosen:
+            for _, unit, _ in prepared.units:
+                check_schedulable(unit, chosen.nodes())
+            grid.tracker.open()
+            _embed(chosen, prepared.embed_tasks, tell)
+            grid.run("select", prepared.left, chosen)
+            grid.run("evaluate", grid.evaluations_left(trials), chosen)
     except KeyboardInterrupt:
         interrupted = True
-        _mark_interrupted(ledger, tell)
-    report = _report_if_any(results, tell)
-    failed = grid.failures([*trials, *grid.evaluations(trials)])
-    _attach_report(grid.tracker, results, report)
+        tell("interrupted: finished rounds are kept; run the same command again to go on")
+    except BaseException:
+        grid.tracker.close("failed")
+        raise
+    failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger)])
+    report = _report_if_any(ledger)
+    _attach_report(grid.tracker, prepared.results, report)
     grid.tracker.close("interrupted" if interrupted else "failed" if failed else "done")
+    return _outcome(prepared, grid.num_ran, failed, interrupted=interrupted, report=report)
+
+
+def _outcome(
+    prepared: Plan, num_ran: int, failed: list[tuple[str, str]], *, interrupted: bool, report: ReportFiles | None
+) -> RunOutcome:
     return RunOutcome(
-        results=results,
-        num_trials=len(trials),
-        num_ran=grid.num_ran,
-        num_skipped=len(trials) - len(left),
+        results=prepared.results,
+        num_trials=len(prepared.trials),
+        num_ran=num_ran,
+        num_skipped=prepared.num_done,
         failed=failed,
         interrupted=interrupted,
         report=report,
@@ -173,7 +120,7 @@ def embed(
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[EmbedTask]:
     """Embed every view that the grid reads and the feature store lacks; returns what was embedded."""
-    tasks = plan(experiment, features=features).embed_tasks
+    tasks = all_views(experiment, features)
     if tasks:
         with _executor(experiment, executor, address, num_cpus) as chosen:
             _embed(chosen, tasks, tell)
@@ -188,13 +135,16 @@ def report(results: Path, out: Path | None = None) -> ReportFiles:
 def sync(experiment: Experiment, results: Path | None = None) -> int:
     """Bring MLflow up to date with the ledger; returns the number of trials looked at. Raises TrackingError."""
     results = results or default_results(experiment)
+    ledger = Ledger(results)
+    trials = ledger.trials()
+    if not trials:
+        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote with --results")
     tracker = _plain_tracker(experiment, results)
-    trials = Ledger(results).trials()
     failed = any(trial.status().state == "failed" for trial in trials)
     tracker.open()
     for trial in trials:
         tracker.sync_trial(trial)
-    _attach_report(tracker, results, _report_if_any(results, lambda _: None))
+    _attach_report(tracker, results, _report_if_any(ledger))
     tracker.close("failed" if failed else "done")
     return len(trials)
 
@@ -208,9 +158,10 @@ class _Grid:
     features: Path
     ledger: Ledger
     tracker: Tracker
-    tell: Callable[[str], None]
     num_ran: int = 0
     _synced: dict[str, float] = field(default_factory=dict)
+    _problems: dict[str, str] = field(default_factory=dict)
+    """What was told of trials that failed; the ledger cannot say it of one whose process died."""
 
     def run(self, title: str, trials: Sequence[Trial | EvaluationTrial], executor: Executor) -> None:
         if not trials:
@@ -222,6 +173,8 @@ class _Grid:
 
             def watch(event: Event) -> None:
                 terminal(event)
+                if event.what == "failed":
+                    self._problems[event.trial] = event.error
                 now, before = time.monotonic(), self._synced.get(event.trial, float("-inf"))
                 if event.what != "round" or now - before > SYNC_EVERY_S:
                     self._synced[event.trial] = now
@@ -230,18 +183,18 @@ class _Grid:
             executor.run(jobs, watch)
         self.num_ran += len(jobs)
 
-    def evaluations(self, trials: Sequence[Trial]) -> list[EvaluationTrial]:
-        return evaluation_trials(self.experiment, trials, self.ledger)
-
     def evaluations_left(self, trials: Sequence[Trial]) -> list[EvaluationTrial]:
-        return [one for one in self.evaluations(trials) if self.ledger.trial(one.id).status().state != "done"]
+        found = evaluation_trials(self.experiment, trials, self.ledger)
+        return [one for one in found if self.ledger.trial(one.id).status().state != "done"]
 
     def failures(self, trials: Sequence[Trial | EvaluationTrial]) -> list[tuple[str, str]]:
+        """Every trial that is not done after all have ended, and why."""
         found = []
         for trial in trials:
             status = self.ledger.trial(trial.id).status()
-            if status.state == "failed":
-                found.append((self._job(trial).name, status.error))
+            if status.state != "done":
+                reason = self._problems.get(trial.id) or status.error or "it did not end; see `labelbench status`"
+                found.append((self._job(trial).name, reason))
         return found
 
     def _job(self, trial: Trial | EvaluationTrial) -> TrialJob:
@@ -270,12 +223,6 @@ def _executor(
         yield executor
 
 
-def _refuse_unschedulable(prepared: Plan, executor: Executor) -> None:
-    nodes = executor.nodes()
-    for unit, _ in prepared.units:
-        check_schedulable(unit, nodes)
-
-
 def _embed(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str], None]) -> None:
     if not tasks:
         return
@@ -284,18 +231,6 @@ def _embed(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str],
     executor.embed(tasks)
     for task in tasks:
         finish(task, on_undecodable(task.keys[0].dataset))
-
-
-def _budget_warnings(trials: Sequence[Trial]) -> list[str]:
-    told = []
-    for dataset, schedule in {(t.dataset, t.schedule): None for t in trials}:
-        rows = len(dataset.open().labels("train"))
-        last = schedule.budgets()[-1]
-        if last > rows:
-            told.append(
-                f"{dataset.name} has {rows} rows, the schedule buys up to {last}: the last round will be smaller"
-            )
-    return told
 
 
 def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:
@@ -318,18 +253,10 @@ def _attach_report(tracker: Tracker, results: Path, report: ReportFiles | None) 
     tracker.attach([report.html, report.csv, report.final_csv], f"```\n{table}\n```")
 
 
-def _report_if_any(results: Path, tell: Callable[[str], None]) -> ReportFiles | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return write_report(results)
-    except LabelBenchError as error:
-        tell(f"no report: {error}")
+def _report_if_any(ledger: Ledger) -> ReportFiles | None:
+    """The report, once there is a finished round. Raises LedgerError for rounds that cannot be read."""
+    if not any(trial.finished_rounds() for trial in ledger.trials()):
         return None
-
-
-def _mark_interrupted(ledger: Ledger, tell: Callable[[str], None]) -> None:
-    for trial in ledger.trials():
-        if trial.status().state == "running":
-            trial.mark("interrupted")
-    tell("interrupted: finished rounds are kept; run the same command again to go on")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return write_report(ledger.root)

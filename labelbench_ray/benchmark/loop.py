@@ -16,7 +16,7 @@ from labelbench_ray.benchmark.provenance import machine, numeric_class, peak_mem
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import TrialLedger
 from labelbench_ray.config import EvaluationTrial, Trial
-from labelbench_ray.errors import DataError, SelectionError
+from labelbench_ray.errors import DataError, SelectionError, SpecError
 from labelbench_ray.identity import describe
 from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.pool import Pool
@@ -48,6 +48,8 @@ class TrialInputs:
     evaluator: Evaluator
     launch: Launch
     device: str
+    features_from: tuple[str, ...] = ()
+    """Kinds of machine, other than this one, that made the features."""
     shards: int = 1
     threads: int = 1
     make_spread: MakeSpread = spread_locally
@@ -89,15 +91,16 @@ def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterato
         with ledger.work_dir(round_index) as work_dir:
             fitted, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
             bought_before = pool
+            costs["annotation_rounds"] = oracle.annotation_rounds
             if round_index + 1 < trial.schedule.rounds and pool.num_unlabeled:
                 begun = time.perf_counter()
                 batch = _buy(trial, inputs, pool, fitted, oracle, round_index)
                 costs["select_s"] = time.perf_counter() - begun
+                costs["select_annotation_rounds"] = oracle.annotation_rounds - costs["annotation_rounds"]
                 batches.append(batch)
                 pending.append((round_index + 1, *batch))
                 pool = pool.with_labels(*batch)
-            costs |= {"annotation_rounds": oracle.annotation_rounds, "peak_memory_gib": peak_memory_gib()}
-            costs["round_s"] = time.perf_counter() - started
+            costs |= {"peak_memory_gib": peak_memory_gib(), "round_s": time.perf_counter() - started}
             key = _row_key(trial, inputs, round_index, bought_before, initial)
             rows = rows_table(key, {**values, COST: costs})
             ledger.commit_round(round_index, rows, bought_table(trial.id, pending))
@@ -143,6 +146,8 @@ def draw_initial_ids(candidate_ids: Ids, num_rows: int, count: int, seed: int, d
     ``labelbench`` draws as its published runs did: ``RandomState(seed + 42).choice(N, count, replace=False)``.
     """
     if draw == "labelbench":
+        if len(candidate_ids) < num_rows:
+            raise SpecError("schedule", "`initial_draw: labelbench` draws from all rows, and some are skipped here")
         legacy = np.random.RandomState(seed + 42)
         return legacy.choice(num_rows, count, replace=False).astype(np.int64)
     return stream(seed, "initial").permutation(candidate_ids)[:count].astype(np.int64)
@@ -165,8 +170,10 @@ def _initial_batch(trial: Trial, pool: Pool, oracle: Oracle) -> Batch:
 
 
 def _annotation_rounds(ledger: TrialLedger) -> int:
-    counts = [row["value"] for row in ledger.rows().to_pylist() if row["metric"] == "annotation_rounds"]
-    return int(counts[-1])
+    """Trips to the annotators so far, those of the batch bought at the end of the last round among them."""
+    costs = [row for row in ledger.rows().to_pylist() if row["split"] == COST]
+    last = {row["metric"]: row["value"] for row in costs if row["round"] == costs[-1]["round"]}
+    return int(last["annotation_rounds"] + last.get("select_annotation_rounds", 0))
 
 
 def _train_and_measure(
@@ -261,6 +268,6 @@ def _row_key(trial: Trial | EvaluationTrial, inputs: TrialInputs, round_index: i
         num_labeled=pool.num_labeled,
         bought=pool.fingerprint(),
         initial=initial,
-        numeric_class=numeric_class(inputs.device),
+        numeric_class=" + features from ".join([numeric_class(inputs.device), *inputs.features_from]),
         cheats=strategy.needs.hidden_labels,
     )

@@ -69,20 +69,35 @@ class TrialLedger:
             yield
 
     def status(self) -> TrialStatus:
-        """State and finished rounds, as on disk."""
+        """State and finished rounds, as on disk.
+
+        A trial that says "running" while nobody holds it was killed, and one that says "done" while rounds are gone is
+        not done: both are told as interrupted, so that the next run goes on with them.
+        """
+        file, rounds = self.folder / "status.json", self.finished_rounds()
         try:
-            told = json.loads((self.folder / "status.json").read_text())
-        except FileNotFoundError:
-            told = {}
-        except json.JSONDecodeError as error:
-            raise LedgerError(
-                str(self.folder / "status.json"), f"not readable ({error})", "delete it and run again"
-            ) from None
-        return TrialStatus(told.get("state"), self.finished_rounds(), told.get("error", ""))
+            told = json.loads(file.read_text())
+            state, error, recorded = told.get("state"), told.get("error", ""), told.get("rounds", 0)
+        except (FileNotFoundError, NotADirectoryError):
+            return TrialStatus(None, rounds)
+        except (json.JSONDecodeError, AttributeError) as problem:
+            raise LedgerError(str(file), f"not readable ({problem})", "delete it and run again") from None
+        if (state == "running" and not self._is_held()) or (state == "done" and rounds < recorded):
+            state = "interrupted"
+        return TrialStatus(state, rounds, error)
 
     def mark(self, state: State, error: str = "") -> None:
         """Write the state."""
-        write_json(self.folder / "status.json", {"state": state, "error": error})
+        status = {"state": state, "error": error, "rounds": self.finished_rounds()}
+        write_json(self.folder / "status.json", status)
+
+    def _is_held(self) -> bool:
+        try:
+            with (self.folder / "lock").open("r") as file:
+                free = _try_flock(file)
+        except FileNotFoundError:
+            return False
+        return not free
 
     def finished_rounds(self) -> int:
         """How many rounds are whole: 0..n-1 without a gap."""
@@ -142,8 +157,16 @@ class TrialLedger:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _sweep(self) -> None:
+        """Remove drafts, rounds after a gap (they are made again), and scratch space of rounds that are finished."""
+        finished = self.finished_rounds()
         for draft in (self.folder / "rounds").glob("*.draft"):
             shutil.rmtree(draft)
+        for folder in (self.folder / "rounds").glob("[0-9]*"):
+            if int(folder.name) >= finished:
+                shutil.rmtree(folder)
+        for folder in (self.folder / "work").glob("[0-9]*"):
+            if int(folder.name) < finished:
+                shutil.rmtree(folder)
 
     def _read(self, name: str, schema: pa.Schema) -> pa.Table:
         tables = [schema.empty_table()]

@@ -71,6 +71,8 @@ class Experiment(Part):
     def _schedules(cls, value: Any) -> tuple[Schedule, ...]:
         entries = value if isinstance(value, list | tuple) else [value]
         points = [point for entry in entries for point in (grid(entry) if isinstance(entry, Mapping) else [entry])]
+        if not points:
+            raise SpecError("schedule", "a list is empty, so that no trial is left")
         return tuple(checked(Schedule, point, "schedule") for point in points)
 
     @field_validator("seeds", mode="before")

@@ -2,14 +2,19 @@
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from labelbench_ray.encoders.base import ENCODERS, Encoder
 from labelbench_ray.errors import SpecError, UnknownKeyError
 from labelbench_ray.registry import describe_validation_error, did_you_mean
 from labelbench_ray.trainers.base import TRAINERS, Trainer
+
+TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+
+FEATURE_RECIPE = 1
+"""Raised whenever code changes what stored features hold: preprocessing, augmentation, batching, storing."""
 
 
 class Part(BaseModel):
@@ -77,6 +82,12 @@ class Resources(Part):
     embed_actors: int | None = Field(None, gt=0)
     max_concurrent: int | None = Field(None, gt=0)
 
+    @model_validator(mode="after")
+    def _device_matches(self) -> Self:
+        if (self.device == "cuda") != (self.gpus > 0) and self.device != "auto":
+            raise SpecError("resources", f"`device: {self.device}` does not go with `gpus: {self.gpus:g}`")
+        return self
+
     @property
     def kind(self) -> str:
         """``cuda`` or ``cpu``: as asked, else a GPU where trials are given one."""
@@ -91,7 +102,7 @@ class Evaluation(Part):
     trainer: Any
     encoder: Any = None
     """The model to evaluate with; the grid's own encoder when absent."""
-    at: tuple[int | Literal["last"], ...]
+    at: tuple[int | Literal["last"], ...] = Field(min_length=1)
     strategies: tuple[str, ...] | None = None
     """Only sets bought by these strategies; all when absent."""
     seeds: tuple[int, ...] | None = None
@@ -122,6 +133,15 @@ class Tracking(Part):
     @classmethod
     def _off_is_false_in_yaml(cls, value: Any) -> Any:
         return "off" if value is False else value
+
+    @field_validator("mlflow")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        scheme = value.partition("://")[0].partition("+")[0]
+        if value not in {"auto", "off"} and scheme not in TRACKING_SCHEMES:
+            known = ", ".join(TRACKING_SCHEMES)
+            raise SpecError("tracking.mlflow", f"expected auto, off or an address ({known}://...), got {value!r}")
+        return value
 
 
 def checked(model: Callable[..., Any], values: Any, where: str) -> Any:

@@ -74,7 +74,10 @@ def variants(value: Any, table: Registry[Any]) -> tuple[Any, ...]:
     entries = value if isinstance(value, list | tuple) else [value]
     if not entries:
         raise SpecError(table.kind, "the list is empty; name at least one")
-    built = [table.build(point, table.kind) for entry in entries for point in _points(entry, table)]
+    points = [point for entry in entries for point in _points(entry, table)]
+    if not points:
+        raise SpecError(table.kind, "a list in it is empty, so that no trial is left")
+    built = [table.build(point, table.kind) for point in points]
     return tuple({digest(describe(one, resolve_paths=False)): one for one in built}.values())
 
 

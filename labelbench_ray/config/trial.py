@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelbench_ray.config.parts import FeatureSpec, Schedule
+from labelbench_ray.config.parts import FEATURE_RECIPE, FeatureSpec, Schedule
 from labelbench_ray.datasets.base import Dataset
 from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.identity import describe, digest
@@ -42,6 +42,7 @@ class Trial:
             "oracle": describe(self.oracle),
             "schedule": self.schedule.model_dump(),
             "features": self.features.model_dump(),
+            "recipe": FEATURE_RECIPE,
             "tile_rows": self.tile_rows,
             "seed": self.seed,
         }
@@ -81,7 +82,7 @@ class EvaluationTrial:
     def identity(self) -> dict[str, Any]:
         """All that can change a number; the strategy that selected is not among it."""
         selected = self.selected_by.identity()
-        shared = {key: selected[key] for key in ("dataset", "features", "tile_rows", "seed")}
+        shared = {key: selected[key] for key in ("dataset", "features", "recipe", "tile_rows", "seed")}
         return {**shared, "encoder": describe(self.encoder), "trainer": describe(self.trainer), "bought": self.bought}
 
     @functools.cached_property

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Evaluation, EvaluationTrial, Experiment, Trial
 from labelbench_ray.pool import Pool
@@ -32,13 +34,16 @@ def _of_trial(evaluation: Evaluation, trial: Trial, ledger: Ledger) -> list[Eval
         initial = initial or pool.fingerprint()
         wanted = pool.num_labeled in evaluation.at or ("last" in evaluation.at and index == len(batches) - 1)
         if wanted:
+            order = np.argsort(
+                pool.ids_L
+            )  # the address says which set, so who bought it in which order must not matter
             made.append(
                 EvaluationTrial(
                     selected_by=trial,
                     trainer=evaluation.trainer,
                     encoder=evaluation.encoder or trial.encoder,
-                    ids_L=tuple(pool.ids_L.tolist()),
-                    labels_L=tuple(pool.labels_L.tolist()),
+                    ids_L=tuple(pool.ids_L[order].tolist()),
+                    labels_L=tuple(pool.labels_L[order].tolist()),
                     bought=pool.fingerprint(),
                     initial=initial,
                 )

@@ -1,24 +1,25 @@
 """From a trial to what it reads: which views must be embedded, and all of it opened."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from labelbench_ray.benchmark.evaluation import Evaluator
 from labelbench_ray.benchmark.loop import MakeSpread, TrialInputs
-from labelbench_ray.config import Evaluation, EvaluationTrial, FeatureSpec, Trial
+from labelbench_ray.config import EvaluationTrial, FeatureSpec
 from labelbench_ray.datasets.base import Dataset
 from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.errors import SpecError
-from labelbench_ray.features.embedding import EmbedTask
+from labelbench_ray.features.embedding import EmbedTask, made_with
 from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.passes import SkippingImages
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.store import FeatureStore, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN, View
-from labelbench_ray.trainers.base import TrainerNeeds
+from labelbench_ray.trainers.base import Trainer, TrainerNeeds
 from labelbench_ray.types import SPLITS, Images, Launch, Split
 
 if TYPE_CHECKING:
@@ -28,25 +29,41 @@ if TYPE_CHECKING:
 KINDS: tuple[Literal["weak", "strong"], ...] = ("weak", "strong")
 
 
-def embed_tasks(
-    trials: Iterable[Trial], features: Path, device: str, evaluations: Sequence[Evaluation] = ()
-) -> list[EmbedTask]:
-    """What must still be embedded before these trials and the evaluations of what they buy can run.
+class Reader(NamedTuple):
+    """Who reads embeddings: a trainer, of one data set through one encoder."""
+
+    dataset: Dataset
+    encoder: Encoder
+    features: FeatureSpec
+    trainer: Trainer
+
+
+def embed_tasks(readers: Iterable[Reader], features: Path, device: str) -> list[EmbedTask]:
+    """What must still be embedded before these trainers can run.
 
     One task a split: its views come from one decoding.
     """
-    store, tasks, seen = FeatureStore(features), [], []
-    for trial in trials:
-        evaluators = [(one.encoder or trial.encoder, one.trainer) for one in evaluations]
-        for encoder, trainer in [(trial.encoder, trial.trainer), *evaluators]:
-            parts = (trial.dataset, encoder, trial.features)
-            if trainer.needs.features and (*parts, trainer.needs) not in seen:
-                seen.append((*parts, trainer.needs))
-                tasks += [
-                    EmbedTask(keys=tuple(keys), num_rows=num_rows, store_root=store.root, device=device)
-                    for keys, num_rows in _lacking(store, _keys(*parts, trainer.needs, device), trial.dataset)
-                ]
-    return tasks
+    store = FeatureStore(features)
+    seen: list[tuple[object, ...]] = []
+    lacking: dict[str, FeatureKey] = {}
+    for reader in readers:
+        parts = (reader.dataset, reader.encoder, reader.features, reader.trainer.needs)
+        if reader.trainer.needs.features and parts not in seen:
+            seen.append(parts)
+            keys = {key.fingerprint(): key for key in _keys(*parts, device)}
+            lacking |= {name: key for name, key in keys.items() if not store.is_complete(key)}
+    splits: dict[str, list[FeatureKey]] = {}
+    for key in lacking.values():
+        splits.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
+    return [
+        EmbedTask(
+            keys=tuple(keys),
+            num_rows=keys[0].dataset.open().card.num_examples[keys[0].split],
+            store_root=store.root,
+            device=device,
+        )
+        for keys in splits.values()
+    ]
 
 
 def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> TrialInputs:
@@ -87,24 +104,21 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
         ),
         launch=launch,
         device=job.resources.kind,
+        features_from=_other_machines(features.values(), job.resources.kind),
         shards=job.selection.shards,
         threads=job.selection.threads,
         make_spread=make_spread,
     )
 
 
+def _other_machines(features: Iterable[StoredRows], device: str) -> tuple[str, ...]:
+    """Kinds of machine, other than this one, on which features were made: their last bits may differ."""
+    return tuple(sorted({kind for rows in features for kind in rows.made_with} - {made_with(device)}))
+
+
 def on_undecodable(dataset: Dataset) -> OnUndecodable:
     """What the data set asks to do with images that cannot be decoded."""
     return getattr(dataset, "on_undecodable", "refuse")
-
-
-def _lacking(store: FeatureStore, keys: Sequence[FeatureKey], dataset: Dataset) -> list[tuple[list[FeatureKey], int]]:
-    incomplete = [key for key in keys if not store.is_complete(key)]
-    if not incomplete:
-        return []
-    sizes = dataset.open().card.num_examples
-    splits = [split for split in SPLITS if any(key.split == split for key in incomplete)]
-    return [([key for key in incomplete if key.split == split], sizes[split]) for split in splits]
 
 
 def _keys(

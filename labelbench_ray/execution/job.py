@@ -49,9 +49,9 @@ def run_job(job: TrialJob, launch: Launch, make_spread: MakeSpread) -> Iterator[
     with ledger.lock():
         if ledger.status().state == "done":
             return
-        ledger.write_description(describe_trial(job.trial, job.experiment, job.resources.kind))
-        ledger.mark("running")
         try:
+            ledger.write_description(describe_trial(job.trial, job.experiment, job.resources.kind))
+            ledger.mark("running")
             inputs = open_inputs(job, launch, make_spread)
             if isinstance(job.trial, Trial):
                 yield from run_trial(job.trial, inputs, ledger)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from labelbench_ray.config import EvaluationTrial, Resources, Selection, Trial
+from labelbench_ray.config import Resources, Selection
 from labelbench_ray.errors import UnschedulableError
+from labelbench_ray.types import TrialKind
 
 Bundle = Mapping[str, float]
 Node = Mapping[str, float]
@@ -34,17 +35,22 @@ class Unit:
         return [bundle for bundle in (self.trial, *self.workers) if bundle]
 
 
-def unit_of(trial: Trial | EvaluationTrial, selection: Selection, resources: Resources) -> Unit:
-    """The unit of one trial."""
+def unit_of(trainer: Any, kind: TrialKind, selection: Selection, resources: Resources) -> Unit:
+    """The unit of one trial with this trainer."""
     worker: dict[str, float] = {"CPU": resources.train_worker_cpus}
     own: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
         worker["GPU"] = own["GPU"] = resources.gpus
     actor: dict[str, float] = {"CPU": selection.cpus_per_actor}
-    actors = (actor,) * selection.num_actors if trial.kind == "selection" and selection.through == "actors" else ()
-    if uses_ray_train(trial.trainer):
-        return Unit("coordinated", {}, (worker,) * int(getattr(trial.trainer, "num_workers", 1)) + actors)
+    actors = (actor,) * selection.num_actors if kind == "selection" and selection.through == "actors" else ()
+    if uses_ray_train(trainer):
+        return Unit("coordinated", {}, (worker,) * int(getattr(trainer, "num_workers", 1)) + actors)
     return Unit("sharded", own, actors) if actors else Unit("inline", own)
+
+
+def embed_unit(resources: Resources) -> Unit:
+    """The unit of one embedding actor."""
+    return Unit("inline", {"CPU": 1.0, "GPU": 1.0} if resources.kind == "cuda" else {"CPU": 1.0})
 
 
 def uses_ray_train(trainer: Any) -> bool:

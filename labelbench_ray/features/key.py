@@ -3,15 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from labelbench_ray.config.parts import FEATURE_RECIPE
 from labelbench_ray.datasets.base import Dataset
 from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.errors import SpecError
 from labelbench_ray.identity import describe, digest
 from labelbench_ray.kernels.augment import CLEAN, View
 from labelbench_ray.types import Split
-
-RECIPE = 1
-"""Raised whenever code changes the numbers that a key stands for: preprocessing, augmentation, batching, storing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class FeatureKey:
     device_kind: str = "cpu"
     encode_batch_size: int = 64
     shard_rows: int = 8192
-    recipe: int = field(default=RECIPE, init=False)
+    recipe: int = field(default=FEATURE_RECIPE, init=False)
 
     def __post_init__(self) -> None:
         for name in ("encode_batch_size", "shard_rows"):

@@ -251,5 +251,5 @@ def _unfinished_cells(record: TrialRecord, known: "pd.DataFrame") -> tuple[Cell,
         Cell(state),
         Cell(str(record.status.finished_rounds)),
         Cell(what or ABSENT),
-        Cell(record.status.error or ("in progress, or killed" if state == "running" else ABSENT)),
+        Cell(record.status.error or ("in progress" if state == "running" else ABSENT)),
     )

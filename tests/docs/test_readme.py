@@ -1,8 +1,6 @@
 """The README is true: its commands, files, studies and Python run as printed."""
 
 import re
-import subprocess
-import sys
 
 import numpy as np
 import yaml
@@ -26,7 +24,8 @@ def make_the_readme_s_data(folder):
         for name in ("ant", "bee"):
             place = folder / "my_images" / split / name
             place.mkdir(parents=True)
-            Image.new("RGB", (8, 8)).save(place / "one.png")
+            for number in range(50):
+                Image.new("RGB", (8, 8)).save(place / f"{number}.png")
 
 
 def test_the_studies_plan(tmp_path, monkeypatch):
@@ -36,11 +35,11 @@ def test_the_studies_plan(tmp_path, monkeypatch):
     assert [len(grid.plan(study).trials) for study in studies] == [2 * 4 * 5, 2 * 3]
 
 
-def test_the_python_runs(tmp_path):
+def test_the_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (snippet,) = blocks(README, "python")
-    ended = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("4 trials ran; report: results/small/report.html")
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "4 trials ran; report: results/small/report.html\n"
     assert (tmp_path / "results/small/report.html").is_file()
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import SMALL, facts, spec
+from runs import facts, spec
 
 from labelbench_ray.api import grid
 from labelbench_ray.benchmark.state import Ledger
@@ -31,11 +31,11 @@ def reference(tmp_path_factory):
 
 
 def test_trials_on_ray_equal_trials_in_process_and_failures_do_not_sink_them(tmp_path, reference):
-    impossible = {"initial": 5000, "labels_per_round": 1, "rounds": 1}
-    outcome = run(tmp_path, schedule=[SMALL["schedule"], impossible])
+    diverging = {"name": "linear", "optimizer": "sgd", "learning_rate": 1e30}
+    outcome = run(tmp_path, trainer=["linear", diverging])
     assert (outcome.num_ran, outcome.num_skipped) == (10, 0)
     assert len(outcome.failed) == 5
-    assert all("lower `schedule.initial` from 5000" in reason for _, reason in outcome.failed)
+    assert all("learning rate" in reason for _, reason in outcome.failed)
     found = facts(outcome.results)
     assert {trial: told for trial, told in found.items() if told[0]} == reference
     again = run(tmp_path)
@@ -78,3 +78,32 @@ def kill_a_trial(results: Path) -> None:
                     killed_pids.append(pid)
                     return
         time.sleep(0.02)
+
+
+def test_a_trial_whose_process_keeps_dying_is_a_failure_that_is_told(tmp_path, monkeypatch):
+    (tmp_path / "dying_strategy.py").write_text(
+        """
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+from labelbench_ray.strategies.base import Needs
+
+@dataclass(frozen=True, kw_only=True)
+class Dying:
+    name: ClassVar[str] = "dying"
+    needs: ClassVar[Needs] = Needs()
+
+    def select(self, request, rng):
+        os._exit(9)
+"""
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import ray
+    from dying_strategy import Dying
+
+    ray.cloudpickle.register_pickle_by_value(__import__("dying_strategy"))
+    monkeypatch.setattr("pickle.dumps", ray.cloudpickle.dumps)  # the class is not installed on the workers
+    monkeypatch.setattr("labelbench_ray.execution.on_ray.sweep.PROCESS_RESTARTS", 1)
+    outcome = run(tmp_path, strategy=[Dying()])
+    assert [reason for _, reason in outcome.failed] == ["its process died 2 times"]
+    assert outcome.report is None

@@ -187,7 +187,7 @@ def test_a_plan_of_something_new_says_what_it_would_embed_and_hold(call, tmp_pat
     assert (code, err) == (0, "")
     assert "2 trials, 0 done" in out
     assert "to embed: 1200 rows of train in 1 views (clean)" in out
-    assert "to schedule: 2 trials, inline, each with 1 CPU" in out
+    assert "to schedule: select: 2 x inline, each with 1 CPU" in out
     assert not (tmp_path / "results").exists()
 
 
@@ -223,14 +223,14 @@ def write_vectors(folder):
 
 def test_a_failing_trial_ends_with_1_and_the_others_are_finished(call, tmp_path):
     write_vectors(tmp_path)
-    trainers = ["linear", {"name": "finetune"}]  # which needs images, and gets vectors
+    trainers = ["linear", {"name": "linear", "optimizer": "sgd", "learning_rate": 1e30}]
     changes = {"dataset": {"name": "features", "path": "vectors.npz"}, "encoder": None, "trainer": trainers}
     file = write_spec(tmp_path, **TINY | changes)
     code, out, err = call("run", file, "--executor", "in_process")
     assert code == 1
     assert "margin" in out
     assert err.count("\nfailed: ") == 2
-    assert "needs images, dataset features has vectors" in err
+    assert "learning rate" in err
     assert "Traceback" not in err
     code, out, _ = call("status", "results/small", "--json")
     assert sorted(trial["state"] for trial in json.loads(out)) == ["done", "done", "failed", "failed"]

@@ -1,6 +1,7 @@
 """Starting and stopping Ray, quietly, and with nothing left running."""
 
 import contextlib
+import socket
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +19,8 @@ def session(address: str | None = None, num_cpus: int | None = None) -> Iterator
     if ray.is_initialized():
         yield
         return
+    if address is not None:
+        _check_answers(address)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -38,6 +41,19 @@ def session(address: str | None = None, num_cpus: int | None = None) -> Iterator
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes. ``auto`` and ``ray://`` addresses are left to it."""
+    host, sign, port = address.rpartition(":")
+    if "://" in address or not sign or not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0):
+            return
+    except OSError as error:
+        what = f"Ray cannot be reached at {address} ({error.strerror or error})"
+        raise PlatformError(what, "check --address and `ray status`") from None
 
 
 def nodes() -> list[Mapping[str, float]]:

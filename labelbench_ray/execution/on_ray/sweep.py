@@ -4,11 +4,12 @@ A trial process that dies is started again by Tune and goes on from the ledger; 
 ledger and is not tried again. Trials of one layout (see preflight.py) run together, layouts one after another.
 """
 
+import contextlib
 import logging
 import pickle
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
 from labelbench_ray.execution.progress import Event, Watch
 from labelbench_ray.shards import spread_locally
+from labelbench_ray.types import Launch
 
 COORDINATOR = {"node:__internal_head__": 0.01}
 """What a trial that launches workers holds: no CPU, so that its workers can never wait for it."""
@@ -33,7 +35,7 @@ PROCESS_RESTARTS = 3
 
 def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
     """Run every job; returns when all have ended. Raises UnschedulableError before anything starts."""
-    units = [unit_of(job.trial, job.selection, job.resources) for job in jobs]
+    units = [unit_of(job.trial.trainer, job.trial.kind, job.selection, job.resources) for job in jobs]
     groups = [unit for index, unit in enumerate(units) if unit not in units[:index]]
     for unit in groups:
         check_schedulable(unit, nodes)
@@ -45,9 +47,7 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
     most = concurrency(unit, nodes, jobs[0].resources.max_concurrent)
     bundles: list[dict[str, float]] = [COORDINATOR] if unit.layout == "coordinated" else [dict(b) for b in unit.bundles]
     packed = [pickle.dumps(job) for job in jobs]
-    with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Tune's own, about options that we set on purpose
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, _quiet_tune():
         Tuner(
             tune.with_resources(_run_trial, PlacementGroupFactory(bundles)),
             param_space={"job": tune.grid_search(packed)},
@@ -63,15 +63,28 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
         ).fit()
 
 
+@contextlib.contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Neither Tune's warnings about options set on purpose, nor whole tracebacks of what the watch tells in a line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _run_trial(config: dict[str, Any]) -> None:
     """The body of a Tune trial."""
     job: TrialJob = pickle.loads(config["job"])
-    unit = unit_of(job.trial, job.selection, job.resources)
+    unit = unit_of(job.trial.trainer, job.trial.kind, job.selection, job.resources)
     make_spread: MakeSpread = spread_locally
     if job.selection.through == "actors":
         reserved = unit.layout == "sharded"
         make_spread = actor_spread(job.selection.num_actors, job.selection.cpus_per_actor, in_placement_group=reserved)
-    trial, launch = job.trial.id, partial(launch_on_ray, worker_cpus=job.resources.train_worker_cpus)
+    trial, launch = job.trial.id, _launcher(job)
     try:
         for done in run_job(job, launch, make_spread):
             accuracy = done.values["test"].get("accuracy")
@@ -83,6 +96,10 @@ def _run_trial(config: dict[str, Any]) -> None:
         tune.report({"trial": trial, "what": "failed", "error": f"{type(error).__name__}: {error}"})
     else:
         tune.report({"trial": trial, "what": "done"})
+
+
+def _launcher(job: TrialJob) -> Launch:
+    return partial(launch_on_ray, worker_cpus=job.resources.train_worker_cpus, worker_gpus=job.resources.gpus)
 
 
 class _Watcher(Callback):  # type: ignore[misc]  # ray is not typed

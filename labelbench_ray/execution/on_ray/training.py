@@ -58,26 +58,27 @@ def launch_on_ray(
     through: Literal["inline", "ray_train"],
     work_dir: Path,
     worker_cpus: float | None = None,
+    worker_gpus: float | None = None,
     restarts: int = RESTARTS,
 ) -> None:
     """Run the work inline or on a group of Ray Train workers, and wait. Satisfies ``types.Launch``.
 
-    A worker uses a GPU where ``arguments.device`` is ``cuda``. A worker that dies is replaced: all ranks start again
-    from the last checkpoint, ``restarts`` times at most. Raises the project's error that a worker raised, or
-    TrainingError saying how the group ended.
+    A worker uses ``worker_gpus`` GPUs (one when None) where ``arguments.device`` is ``cuda``. A worker that dies is
+    replaced: all ranks start again from the last checkpoint, ``restarts`` times at most. Raises the project's error
+    that a worker raised, or TrainingError saying how the group ended.
     """
     if through == "inline":
         launch_inline(work, arguments, num_workers=num_workers, through=through, work_dir=work_dir)
         return
     cpus = float(os.environ.get(WORKER_CPUS_VARIABLE, "1")) if worker_cpus is None else worker_cpus
+    on_gpu = arguments.device != "cpu"
+    resources = {"CPU": cpus} | ({"GPU": 1.0 if worker_gpus is None else worker_gpus} if on_gpu else {})
     error_file = work_dir / ERROR_FILE
     error_file.unlink(missing_ok=True)
     trainer = TorchTrainer(
         _run_rank,
         train_loop_config={"work": work, "arguments": arguments, "error_file": error_file},
-        scaling_config=ScalingConfig(
-            num_workers=num_workers, use_gpu=arguments.device != "cpu", resources_per_worker={"CPU": cpus}
-        ),
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=on_gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=work_dir.name,
             storage_path=str(work_dir / "ray_train"),

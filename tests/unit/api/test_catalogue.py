@@ -5,7 +5,7 @@ import pytest
 from runs import write_spec
 
 from labelbench_ray.api.catalogue import KINDS, list_names, show, validate
-from labelbench_ray.errors import DataError, SpecError, UnknownKeyError, UnknownNameError
+from labelbench_ray.errors import DataError, SpecError, UnknownKeyError, UnknownKindError, UnknownNameError
 
 
 def test_all_kinds_are_listed_with_sorted_names():
@@ -16,7 +16,7 @@ def test_all_kinds_are_listed_with_sorted_names():
 
 
 def test_a_near_kind_is_suggested():
-    with pytest.raises(UnknownNameError, match="Did you mean: strategy"):
+    with pytest.raises(UnknownKindError, match="Did you mean: strategy"):
         list_names("strateg")
 
 

@@ -1,11 +1,17 @@
 """Grids from Python: skipping, evaluations of bought sets, and MLflow filled from the ledger afterwards."""
 
+import shutil
+
+import pyarrow.compute as pc
 import pytest
 from runs import spec
 
 from labelbench_ray.api import grid
+from labelbench_ray.api.planning import plan
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Experiment
+from labelbench_ray.errors import LedgerError, SpecError, UnschedulableError
+from labelbench_ray.tracking.tracker import NoTracker
 
 SCHEDULE = {"initial": 20, "labels_per_round": 15, "rounds": 2}
 EVALUATE = {"trainer": {"name": "linear", "weight_decay": 0.5}}
@@ -114,3 +120,77 @@ def test_sync_fills_mlflow_from_a_run_that_had_none_and_twice_changes_nothing(tm
     assert {status for _, status in first[0]} == {"FINISHED"}
     assert grid.sync(later, outcome.results) == 2
     assert shown() == first
+
+
+FLEXMATCH = {"trainer": {"name": "linear", "algorithm": "flexmatch", "min_steps": 5, "epochs": 1}, "at": [20]}
+
+
+def test_an_evaluation_added_later_has_its_views_embedded(tmp_path):
+    run(tmp_path, study(strategy="random"))
+    later = study(strategy="random", evaluate=FLEXMATCH)
+    planned = plan(later, tmp_path / "results", tmp_path / "features")
+    assert {key.view.kind for task in planned.embed_tasks for key in task.keys} == {"strong"}
+    outcome = run(tmp_path, later)
+    assert (outcome.num_ran, outcome.failed) == (1, [])
+    assert plan(later, tmp_path / "results", tmp_path / "features").nothing_to_do
+
+
+def test_an_evaluation_that_can_never_be_scheduled_is_refused_before_any_trial(tmp_path):
+    trainer = {"name": "finetune", "through": "ray_train", "num_workers": 4000}
+    with pytest.raises(UnschedulableError, match="4000 bundles at a time"):
+        run(tmp_path, study(evaluate={"trainer": trainer, "at": [20]}))
+    assert Ledger(tmp_path / "results").trials() == []
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_any_work(tmp_path):
+    pytest.importorskip("torch")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UnschedulableError, match="1 GPU"):
+        run(tmp_path, study(resources={"device": "cuda", "gpus": 1}))
+
+
+def test_views_of_several_trainers_are_one_task_a_split(tmp_path):
+    trainers = ["linear", {"name": "linear", "algorithm": "flexmatch"}]
+    tasks = plan(study(trainer=trainers), tmp_path / "results", tmp_path / "features").embed_tasks
+    assert [task.keys[0].split for task in tasks] == ["train", "val", "test"]
+    assert [len(task.keys) for task in tasks] == [3, 1, 1]
+
+
+def test_what_no_trial_could_do_is_refused_by_the_plan(tmp_path):
+    too_many = study(schedule={**SCHEDULE, "initial": 5000})
+    with pytest.raises(SpecError, match="`initial: 5000` is more than the 1200 rows of dataset digits"):
+        plan(too_many, tmp_path / "results", tmp_path / "features")
+
+
+def test_the_parent_run_ends_when_a_run_breaks(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(grid, "_tracker", lambda *_: Recorder(closed))
+    monkeypatch.setattr(grid, "_embed", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, study())
+    assert closed == ["failed"]
+
+
+class Recorder(NoTracker):
+    def __init__(self, closed):
+        self.close = closed.append
+
+
+def test_sync_of_a_folder_without_trials_says_so(tmp_path):
+    with pytest.raises(LedgerError, match="no trials here"):
+        grid.sync(study(), tmp_path / "nowhere")
+
+
+def test_a_finished_trial_whose_round_is_damaged_is_told_and_mended_as_the_message_says(tmp_path):
+    outcome = run(tmp_path, study(strategy="random"))
+    folder = next(outcome.results.glob("trials/*/rounds/0000"))
+    before = Ledger(outcome.results).rows().filter(pc.field("split") == "test").to_pylist()
+    (folder / "rows.parquet").write_bytes(b"half")
+    with pytest.raises(LedgerError, match="delete its round folder and run again"):
+        run(tmp_path, study(strategy="random"))
+    shutil.rmtree(folder)
+    assert run(tmp_path, study(strategy="random")).failed == []
+    assert Ledger(outcome.results).rows().filter(pc.field("split") == "test").to_pylist() == before

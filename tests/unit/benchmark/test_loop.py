@@ -8,7 +8,7 @@ from trials import make_inputs, make_trial
 
 from labelbench_ray.benchmark.loop import draw_initial_ids, run_trial
 from labelbench_ray.benchmark.state import Ledger
-from labelbench_ray.errors import DataError, SelectionError
+from labelbench_ray.errors import DataError, SelectionError, SpecError
 from labelbench_ray.strategies.base import STRATEGIES, Needs
 
 
@@ -42,7 +42,8 @@ def test_labels_are_the_oracles_and_numbers_are_measured(tmp_path):
     last = {(r["split"], r["metric"]): r["value"] for r in ledger.rows().to_pylist() if r["round"] == 3}
     assert last["test", "accuracy"] > 0.7
     assert last["pool", "annotation_accuracy"] >= last["pool", "accuracy"]
-    assert last["cost", "annotation_rounds"] == 4
+    trips = [r["value"] for r in ledger.rows().to_pylist() if r["metric"] == "annotation_rounds"]
+    assert trips == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.names())
@@ -167,3 +168,14 @@ def test_first_batches_of_the_published_runs(test_data):
     for run in runs:
         ids = draw_initial_ids(np.arange(50_000), 50_000, run["batch_size"], run["seed"], "labelbench")
         assert ids.tolist() == run["indices"][: run["batch_size"]]
+
+
+def test_published_first_batches_need_every_row(tmp_path):
+    with pytest.raises(SpecError, match="draws from all rows"):
+        draw_initial_ids(np.arange(1, 50), 50, 5, 0, "labelbench")
+
+
+def test_galaxy_counts_a_trip_for_every_label(tmp_path):
+    ledger = run(tmp_path, make_trial("galaxy", rounds=2))
+    trips = [r["value"] for r in ledger.rows().to_pylist() if r["metric"] == "annotation_rounds"]
+    assert trips == [1, 9]

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import multiprocessing
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -115,3 +116,31 @@ def test_a_failed_round_keeps_its_scratch_space_and_a_finished_one_does_not(tmp_
     with ledger.work_dir(0) as folder:
         assert (folder / "checkpoint").exists()
     assert not folder.exists()
+
+
+def test_a_trial_left_running_by_a_killed_process_is_interrupted(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    with ledger.lock():
+        ledger.mark("running")
+        assert ledger.status().state == "running"
+    assert ledger.status().state == "interrupted"
+
+
+def test_done_is_believed_only_while_its_rounds_are_there(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+    commit(ledger, 1, [])
+    ledger.mark("done")
+    assert ledger.status().state == "done"
+    shutil.rmtree(ledger.folder / "rounds" / "0000")
+    assert ledger.status().state == "interrupted"
+    with ledger.lock():
+        assert not (ledger.folder / "rounds" / "0001").exists(), "a round after a gap is made again"
+
+
+def test_a_status_that_is_no_status_is_named(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    ledger.folder.mkdir(parents=True)
+    (ledger.folder / "status.json").write_text("[1]")
+    with pytest.raises(LedgerError, match=r"status\.json"):
+        ledger.status()

@@ -76,6 +76,11 @@ def test_override_reaches_into_a_name_and_into_every_entry_of_a_list(tmp_path):
         ("evaluate={trainer: linear, at: 12}", SpecError, "12 is no budget"),
         ("evaluate={trainer: linear, at: last, strategies: badge}", SpecError, "'badge' is not in the grid"),
         ("nonsense", SpecError, "expected key=value"),
+        ("schedule=[]", SpecError, "a list is empty"),
+        ("trainer.learning_rate=[]", SpecError, "a list in it is empty"),
+        ("evaluate={trainer: linear, at: []}", SpecError, "`at`"),
+        ("resources.device=cuda", SpecError, "`device: cuda` does not go with `gpus: 0`"),
+        ("tracking.mlflow=foo://bar", SpecError, "got 'foo://bar'"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, error, told):

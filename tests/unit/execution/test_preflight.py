@@ -7,27 +7,29 @@ from labelbench_ray.errors import UnschedulableError
 from labelbench_ray.execution.preflight import Unit, check_schedulable, concurrency, pack, unit_of
 
 
-def trial(trainer="linear"):
+def trainer_of(trainer="linear"):
     spec = {
         "name": "x", "dataset": "digits", "trainer": trainer, "strategy": "random",
         "schedule": {"initial": 5, "labels_per_round": 5, "rounds": 2}, "seeds": 1,
     }  # fmt: skip
-    return Experiment.from_mapping(spec).trials()[0]
+    return Experiment.from_mapping(spec).trainer[0]
 
 
 def test_a_plain_trial_is_one_bundle():
-    unit = unit_of(trial(), Selection(), Resources(cpus=2.0))
+    unit = unit_of(trainer_of(), "selection", Selection(), Resources(cpus=2.0))
     assert unit == Unit("inline", {"CPU": 2.0})
 
 
 def test_actors_are_reserved_beside_their_trial():
-    unit = unit_of(trial(), Selection(shards=8, actors=3, through="actors", cpus_per_actor=0.5), Resources())
+    selection = Selection(shards=8, actors=3, through="actors", cpus_per_actor=0.5)
+    unit = unit_of(trainer_of(), "selection", selection, Resources())
     assert unit == Unit("sharded", {"CPU": 1.0}, ({"CPU": 0.5},) * 3)
+    assert unit_of(trainer_of(), "evaluation", selection, Resources()) == Unit("inline", {"CPU": 1.0})
 
 
 def test_a_trial_that_launches_workers_holds_nothing():
     finetune = {"name": "finetune", "through": "ray_train", "num_workers": 2}
-    unit = unit_of(trial(finetune), Selection(), Resources(gpus=1.0))
+    unit = unit_of(trainer_of(finetune), "evaluation", Selection(), Resources(gpus=1.0))
     assert unit == Unit("coordinated", {}, ({"CPU": 1.0, "GPU": 1.0},) * 2)
     assert unit.bundles == list(unit.workers)
 

@@ -34,7 +34,7 @@ def test_equal_keys_have_equal_fingerprints_in_every_process():
 
 def test_the_recipe_is_in_the_fingerprint():
     raised = a_key()
-    object.__setattr__(raised, "recipe", key_module.RECIPE + 1)
+    object.__setattr__(raised, "recipe", key_module.FEATURE_RECIPE + 1)
     assert raised.fingerprint() != a_key().fingerprint()
 
 

@@ -213,7 +213,7 @@ def test_failed_and_unfinished_trials_are_shown(tmp_path):
     assert failed[4] == "strategy badge: ran out of luck"
     assert "badge" in failed[3]
     assert "seed 3" in failed[3]
-    assert running[1] == "running"
+    assert running[1] == "interrupted", "nobody holds it"
     assert running[3] == "–"
 
 

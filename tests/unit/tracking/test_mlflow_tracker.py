@@ -102,7 +102,8 @@ def test_a_resumed_trial_logs_only_its_new_rounds(results, read_runs):
     commit_rounds(trial, 0, 2)
     first = tracker(results)
     first.open()
-    first.sync_trial(trial)
+    with trial.lock():
+        first.sync_trial(trial)
     started = read_runs(results)["badge · seed 0"]
     assert started.info.status == "RUNNING"
 
@@ -182,11 +183,13 @@ def test_a_trial_that_failed_before_it_could_describe_itself(results, read_runs)
 def test_a_killed_trial_is_running_until_the_grid_ends(results, read_runs):
     trial = describe_trial(Ledger(results), "badge")
     live = tracker(results)
-    live.sync_trial(trial)
+    with trial.lock():
+        live.sync_trial(trial)
     assert {run.info.status for run in read_runs(results).values()} == {"RUNNING"}
     live.close("interrupted")
     assert {run.info.status for run in read_runs(results).values()} == {"KILLED"}
-    tracker(results).sync_trial(trial)  # the trial goes on, and so does its grid
+    with trial.lock():
+        tracker(results).sync_trial(trial)  # the trial goes on, and so does its grid
     assert {run.info.status for run in read_runs(results).values()} == {"RUNNING"}
 
 
@@ -206,7 +209,8 @@ def test_bought_ids_and_description_are_attached_when_a_trial_stops(results, rea
     trial = describe_trial(Ledger(results), "badge")
     commit_rounds(trial, 0, 1)
     live = tracker(results)
-    live.sync_trial(trial)
+    with trial.lock():
+        live.sync_trial(trial)
     client = MlflowClient(default_uri(results))
     run_id = read_runs(results)["badge · seed 0"].info.run_id
     assert client.list_artifacts(run_id) == []

@@ -1,0 +1,141 @@
+"""What a run would do: the grid, what is done, what must be embedded, what it needs to be scheduled. Starts nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelbench_ray.benchmark.state import Ledger, TrialStatus
+from labelbench_ray.config import EvaluationTrial, Experiment, Trial
+from labelbench_ray.datasets.base import DatasetCard
+from labelbench_ray.errors import SpecError
+from labelbench_ray.execution.evaluations import evaluation_trials
+from labelbench_ray.execution.inputs import Reader, embed_tasks
+from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
+from labelbench_ray.features.embedding import EmbedTask
+
+DEFAULT_FEATURES = Path("features")
+
+
+def default_results(experiment: Experiment) -> Path:
+    """``results/<name>`` in the current folder."""
+    return Path("results") / experiment.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """A trial of the grid and what the ledger has of it."""
+
+    trial: Trial
+    status: TrialStatus
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to do."""
+        return self.status.state == "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    experiment: Experiment
+    results: Path
+    features: Path
+    trials: list[PlannedTrial]
+    evaluations: list[EvaluationTrial]
+    """Evaluations of the trials that are done; others follow when theirs are."""
+    num_evaluated: int
+    embed_tasks: list[EmbedTask]
+    """Views that are not stored yet."""
+    units: list[tuple[str, Unit, int]]
+    """(stage, what one trial of it occupies, how many trials)"""
+    warnings: list[str]
+
+    @property
+    def num_done(self) -> int:
+        """Trials with nothing left to do."""
+        return sum(planned.done for planned in self.trials)
+
+    @property
+    def left(self) -> list[Trial]:
+        """Trials with something left to do."""
+        return [planned.trial for planned in self.trials if not planned.done]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """All trials and evaluations are done."""
+        return not self.left and self.num_evaluated == len(self.evaluations)
+
+
+def plan(experiment: Experiment, results: Path | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
+    """Expand the grid, look up what is done, and check that it fits its data. Starts nothing and writes nothing.
+
+    Raises SpecError or DataError for what can be known to be wrong before any work.
+    """
+    results = results or default_results(experiment)
+    ledger, trials = Ledger(results), experiment.trials()
+    warnings = _check_against_data(experiment, trials)
+    planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
+    evaluations = evaluation_trials(experiment, trials, ledger)
+    evaluated = sum(ledger.trial(one.id).status().state == "done" for one in evaluations)
+    all_done = all(one.done for one in planned) and evaluated == len(evaluations)
+    readers = [] if all_done else _readers(experiment, [one.trial for one in planned if not one.done], trials)
+    tasks = embed_tasks(readers, features, experiment.resources.kind)
+    return Plan(
+        experiment=experiment,
+        results=results,
+        features=features,
+        trials=planned,
+        evaluations=evaluations,
+        num_evaluated=evaluated,
+        embed_tasks=tasks,
+        units=_units(experiment, trials, bool(tasks)),
+        warnings=warnings,
+    )
+
+
+def all_views(experiment: Experiment, features: Path) -> list[EmbedTask]:
+    """Every view that the grid reads and the store lacks, whatever the ledger says."""
+    trials = experiment.trials()
+    return embed_tasks(_readers(experiment, trials, trials), features, experiment.resources.kind)
+
+
+def _readers(experiment: Experiment, to_run: Sequence[Trial], to_evaluate: Sequence[Trial]) -> list[Reader]:
+    readers = [Reader(trial.dataset, trial.encoder, trial.features, trial.trainer) for trial in to_run]
+    for evaluation in experiment.evaluate:
+        readers += [
+            Reader(trial.dataset, evaluation.encoder or trial.encoder, trial.features, evaluation.trainer)
+            for trial in to_evaluate
+        ]
+    return readers
+
+
+def _units(experiment: Experiment, trials: Sequence[Trial], embeds: bool) -> list[tuple[str, Unit, int]]:
+    selection, resources = experiment.selection, experiment.resources
+    wanted = [("select", unit_of(trial.trainer, "selection", selection, resources)) for trial in trials]
+    wanted += [("evaluate", unit_of(one.trainer, "evaluation", selection, resources)) for one in experiment.evaluate]
+    wanted += [("embed", embed_unit(resources))] if embeds else []
+    distinct = [pair for index, pair in enumerate(wanted) if pair not in wanted[:index]]
+    return [(stage, unit, wanted.count((stage, unit))) for stage, unit in distinct]
+
+
+def _check_against_data(experiment: Experiment, trials: Sequence[Trial]) -> list[str]:
+    """Refuse what no trial could do; warn of a pool that ends before the schedule."""
+    warnings: dict[str, None] = {}
+    cards: list[tuple[Any, DatasetCard]] = []
+    for dataset in experiment.dataset:
+        cards.append((dataset, dataset.open().card))
+    for trial in trials:
+        card = next(card for dataset, card in cards if dataset == trial.dataset)
+        rows = card.num_examples["train"]
+        if trial.schedule.initial > rows:
+            told = f"`initial: {trial.schedule.initial}` is more than the {rows} rows of dataset {card.name}"
+            raise SpecError("schedule", told)
+        if trial.schedule.budgets()[-1] > rows:
+            told = f"{card.name} has {rows} rows, the schedule buys up to {trial.schedule.budgets()[-1]}"
+            warnings[f"{told}: the last round will be smaller"] = None
+        for trainer in (trial.trainer, *(one.trainer for one in experiment.evaluate)):
+            if trainer.needs.images and card.modality != "image":
+                raise SpecError(f"trainer {trainer.name}", f"needs images, dataset {card.name} has vectors")
+    return list(warnings)

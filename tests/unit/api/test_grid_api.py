@@ -4,7 +4,7 @@ import shutil
 
 import pyarrow.compute as pc
 import pytest
-from runs import spec
+from runs import facts, spec
 
 from labelbench_ray.api import grid
 from labelbench_ray.api.planning import plan
@@ -194,3 +194,11 @@ def test_a_finished_trial_whose_round_is_damaged_is_told_and_mended_as_the_messa
     shutil.rmtree(folder)
     assert run(tmp_path, study(strategy="random")).failed == []
     assert Ledger(outcome.results).rows().filter(pc.field("split") == "test").to_pylist() == before
+
+
+def test_a_warm_feature_store_changes_nothing(tmp_path):
+    study_of = study(trainer=FLEXMATCH["trainer"])
+    cold = grid.run(study_of, tmp_path / "cold", tmp_path / "features", executor="in_process")
+    warm = grid.run(study_of, tmp_path / "warm", tmp_path / "features", executor="in_process")
+    assert facts(warm.results) == facts(cold.results)
+    assert len(facts(warm.results)) == 2

@@ -5,6 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed-$(FAISS)
 PYTEST := $(BIN)/python -m pytest
 
+# Without compiled bytecode every worker process starts three times slower.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install quickstart test test-slow lint format docs clean
 
 help:  ## Show this help

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 
 import pytest
@@ -21,14 +20,6 @@ pytestmark = [
 
 STUDY = "made up"
 WAIT_MS = 60_000
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +43,6 @@ def server(results):
         port = free.getsockname()[1]
     with ui.running_server(default_uri(results), "127.0.0.1", port) as (base, _):
         yield base
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -98,7 +98,9 @@ class BackgroundTracker:
         self._add(f"attach {self._num_attached}", partial(self._tracker.attach, tuple(files), note))
 
     def close(self, state: State, timeout_s: float = CLOSE_S) -> None:
-        """Wait until all is shown or was tried once more, at most ``timeout_s`` seconds."""
+        """Wait until all is shown or was tried once more, at most ``timeout_s`` seconds. Nothing where nothing began."""
+        if self._thread.ident is None:
+            return
         self._add("close", partial(self._tracker.close, state))
         with self._changed:
             self._ending = True

@@ -164,3 +164,9 @@ def test_sync_fills_a_tracker_in_this_thread(tmp_path):
     sync(recorder, [trial(tmp_path, name) for name in "ab"], "failed")
     assert recorder.calls == ["open", "a", "b", "close failed"]
     sync(NoTracker(), [trial(tmp_path, "a")], "done")
+
+
+def test_a_run_that_ends_before_tracking_began_ends_quietly():
+    recorder, warnings = Recorder(), []
+    BackgroundTracker(recorder, warnings.append).close("failed")
+    assert recorder.calls == warnings == []

@@ -98,7 +98,7 @@ class BackgroundTracker:
         self._add(f"attach {self._num_attached}", partial(self._tracker.attach, tuple(files), note))
 
     def close(self, state: State, timeout_s: float = CLOSE_S) -> None:
-        """Wait until all is shown or was tried once more, at most ``timeout_s`` seconds. Nothing where nothing began."""
+        """Wait until all is shown or was tried once more, at most ``timeout_s`` seconds, if it was ever opened."""
         if self._thread.ident is None:
             return
         self._add("close", partial(self._tracker.close, state))

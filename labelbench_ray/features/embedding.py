@@ -3,9 +3,8 @@
 The body knows nothing of Ray: an actor is built from the task and called with one missing shard after another.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,10 +78,13 @@ class ShardEmbedder:
         return [self._write(key, shard, position, batches, spent) for position, key in enumerate(keys)]
 
     def _batches(self, keys: Sequence[FeatureKey], shard: MissingShard) -> list[EncodedBatch]:
+        from labelbench_ray.kernels.products import single_threaded
+
         views = tuple(key.view for key in keys)
         size = self._task.keys[0].encode_batch_size
         ids = [np.arange(start, min(start + size, shard.last)) for start in range(shard.first, shard.last, size)]
-        with one_torch_thread(), ThreadPoolExecutor(self._task.threads) as threads:
+        # How a product is split over threads can change its last bits.
+        with single_threaded(), ThreadPoolExecutor(self._task.threads) as threads:
             return list(threads.map(lambda batch: self._encode(batch, views), ids))
 
     def _write(
@@ -124,16 +126,3 @@ def made_with(device: str) -> str:
 
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability()
     return f"{device.partition(':')[0]} {kind}, torch {torch.__version__}, torchvision {torchvision.__version__}"
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Torch computes in the calling thread alone: how a product is split over threads can change its last bits."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -69,32 +69,37 @@ def test_the_link_shows_a_mean_curve_per_strategy(server, results, open_page):
     assert page.get_by_text("cost/").count() == 0  # seconds and gibibytes are not what a reader came for
 
 
+def shown(locator):
+    locator.wait_for()
+    return locator.is_visible()
+
+
 def test_without_a_view_trials_are_listed_by_name(server, results, open_page):
     place = find_place(default_uri(results), STUDY)._replace(has_view=False)
     page = open_page(ui.runs_page(server, place))
     for name in ("badge · seed 0", "badge · seed 1", "margin · seed 0", STUDY):
-        page.get_by_text(name, exact=True).first.wait_for()
+        assert shown(page.get_by_text(name, exact=True).first)
 
 
 def test_the_report_runs_inside_its_frame(server, results, open_page):
     place = find_place(default_uri(results), STUDY)
     page = open_page(ui.report_page(server, place.experiment_id, place.report_run_id))
     frame = page.frame_locator("iframe").last
-    frame.get_by_role("heading", name="Learning curves").wait_for()
-    frame.get_by_text("its scripts run").wait_for()
+    assert shown(frame.get_by_role("heading", name="Learning curves"))
+    assert shown(frame.get_by_text("its scripts run"))
 
 
 def test_the_note_is_a_table_and_a_failed_trial_says_why(server, results, open_page):
     place = find_place(default_uri(results), STUDY)
     runs = f"{server}/#/experiments/{place.experiment_id}/runs"
     page = open_page(f"{runs}/{place.report_run_id}?workflowType=machine_learning")
-    page.get_by_role("cell", name="0.84 ± 0.01").wait_for()
+    assert shown(page.get_by_role("cell", name="0.84 ± 0.01"))
 
     found = connect(default_uri(results)).search_runs([place.experiment_id], "tags.`labelbench.state` = 'failed'")
     failed = next(run for run in found if run.info.run_name == "coreset · seed 0")
     open_page(f"{runs}/{failed.info.run_id}?workflowType=machine_learning")
-    page.get_by_text("This trial failed.").first.wait_for()
-    page.get_by_text("class 3 has no example").last.wait_for()
+    assert shown(page.get_by_text("This trial failed.").first)
+    assert shown(page.get_by_text("class 3 has no example").last)
 
 
 def test_a_server_takes_the_same_grid_twice_without_doubles(server, results):

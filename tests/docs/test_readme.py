@@ -50,7 +50,9 @@ def test_the_table_lists_exactly_the_commands():
 
 
 def test_options_named_in_text_exist():
-    for words in re.findall(r"`labelbench (\w[^`]*)`", README.read_text()):
+    named = re.findall(r"`labelbench (\w[^`]*)`", README.read_text())
+    assert named
+    for words in named:
         filled = [re.sub(r"^\[?(FILE|RESULTS|KIND|NAME)\]?$", "x", word) for word in words.split()]
         parse(filled)
 

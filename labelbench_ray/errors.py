@@ -59,13 +59,6 @@ class UndecodableImageError(LabelBenchError):
     template = "dataset {0}: image {2} of {1} ({3}) cannot be decoded: {4}; replace it or set `on_undecodable: skip`"
 
 
-class MissingExtraError(LabelBenchError):
-    """An optional package is not installed: (package, what needs it, how to install)."""
-
-    template = "{1} needs {0}, which is not installed; {2}"
-    exit_code = 3
-
-
 class WeightsError(LabelBenchError):
     """Encoder weights that are missing or do not fit: (encoder, what is wrong and what to do)."""
 

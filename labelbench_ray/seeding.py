@@ -5,12 +5,8 @@ A stream is a numpy generator whose SeedSequence spawn key is a hash of its name
 """
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def _words(*names: str | int) -> tuple[int, ...]:
@@ -21,15 +17,6 @@ def _words(*names: str | int) -> tuple[int, ...]:
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """The generator of this name under this seed."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=_words(*names))))
-
-
-def torch_stream(seed: int, *names: str | int, device: str = "cpu") -> "torch.Generator":
-    """A torch generator seeded from the numpy stream of the same name."""
-    import torch
-
-    generator = torch.Generator(device=device)
-    generator.manual_seed(int(stream(seed, *names).integers(2**63 - 1)))
-    return generator
 
 
 def example_stream(seed: int, view: str, example_id: int) -> np.random.Generator:

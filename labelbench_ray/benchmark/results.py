@@ -10,7 +10,7 @@ is what round b trains on first. The last round buys nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -111,6 +111,3 @@ def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (KeyError, pa.ArrowInvalid) as error:
         raise LedgerError(where, f"rows do not fit the schema ({error})", "move the file away and run again") from None
-
-
-ROW_KEY_COLUMNS = tuple(field.name for field in fields(RowKey))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from labelbench_ray.execution.job import TrialJob, run_job
+from labelbench_ray.execution.job import TrialJob, round_event, run_job
 from labelbench_ray.execution.preflight import Node
 from labelbench_ray.execution.progress import Event, Watch
 from labelbench_ray.features.embedding import EmbedTask, embed_missing
@@ -40,8 +40,3 @@ def run_watched(job: TrialJob, watch: Watch) -> None:
         watch(Event(trial=job.trial.id, name=job.name, what="failed", error=str(error)))
     else:
         watch(Event(trial=job.trial.id, name=job.name, what="done"))
-
-
-def round_event(job: TrialJob, num_labeled: int, test_accuracy: float | None) -> Event:
-    """The event of a finished round."""
-    return Event(trial=job.trial.id, name=job.name, what="round", num_labeled=num_labeled, test_accuracy=test_accuracy)

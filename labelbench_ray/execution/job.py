@@ -9,6 +9,7 @@ from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import EvaluationTrial, Resources, Selection, Trial
 from labelbench_ray.errors import LabelBenchError
 from labelbench_ray.execution.inputs import open_inputs
+from labelbench_ray.execution.progress import Event
 from labelbench_ray.types import Launch
 
 
@@ -67,3 +68,8 @@ def run_job(job: TrialJob, launch: Launch, make_spread: MakeSpread) -> Iterator[
             ledger.mark("failed", f"{type(error).__name__}: {error}")
             raise
         ledger.mark("done")
+
+
+def round_event(job: TrialJob, num_labeled: int, test_accuracy: float | None) -> Event:
+    """The event of a finished round."""
+    return Event(trial=job.trial.id, name=job.name, what="round", num_labeled=num_labeled, test_accuracy=test_accuracy)

@@ -37,10 +37,6 @@ class View:
         if self.kind == "clean" and (self.index or self.seed):
             raise SpecError("view", f"a clean view has no index and no seed, got {self.index} and {self.seed}")
 
-    def of_modality(self, modality: str) -> "View":
-        """The view that this one is: for vectors every weak view is the clean one and need not be stored again."""
-        return CLEAN if modality == "vector" and self.kind == "weak" else self
-
     def stream(self, example_id: int) -> np.random.Generator:
         """The random stream of one example in this view."""
         return example_stream(self.seed, f"{self.kind}-{self.index}", example_id)

@@ -56,12 +56,6 @@ def product(left_TD: torch.Tensor, right_BD: torch.Tensor) -> Floats:
     return result
 
 
-def product_with_vector(left_TD: torch.Tensor, right_D: torch.Tensor) -> Floats:
-    """(T,) ``left @ right`` of two operands, as a numpy view. Call it inside ``over_tiles``."""
-    result: Floats = torch.mv(left_TD, right_D).numpy()
-    return result
-
-
 def squared_norms(rows_ND: Floats) -> Floats:
     """(N,) squared lengths, in float64."""
     wide_ND = np.asarray(rows_ND, np.float64)

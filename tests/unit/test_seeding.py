@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from labelbench_ray.seeding import example_stream, stream, torch_stream
+from labelbench_ray.seeding import example_stream, stream
 
 
 def first(generator, count=4):
@@ -35,16 +35,6 @@ def test_drawing_from_one_stream_moves_no_other_nor_the_global_generator():
     stream(0, "a").random(1000)
     assert first(stream(0, "b")) == expected
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-
-
-def test_torch_streams_repeat_and_leave_the_global_generator():
-    import torch
-
-    before = torch.get_rng_state()
-    one, same, other = torch_stream(0, "train", 1), torch_stream(0, "train", 1), torch_stream(0, "train", 2)
-    drawn = [torch.randint(0, 10**6, (4,), generator=generator).tolist() for generator in (one, same, other)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("other", [(2, "weak_0", 12), (1, "weak_1", 12), (1, "weak_0", 13)])

@@ -18,8 +18,7 @@ from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, 
 
 from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.errors import LabelBenchError
-from labelbench_ray.execution.in_process import round_event
-from labelbench_ray.execution.job import TrialJob, run_job
+from labelbench_ray.execution.job import TrialJob, round_event, run_job
 from labelbench_ray.execution.on_ray.selection import actor_spread
 from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of

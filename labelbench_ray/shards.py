@@ -7,7 +7,7 @@ the same operand shape in every tile, and sums are folded in tile order. A shard
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,9 @@ from labelbench_ray.errors import SelectionError
 from labelbench_ray.types import Floats, Ids
 
 R = TypeVar("R")
+
+DEFAULT_MEMORY_BYTES = 4 << 30
+"""What the selection of one trial may keep in memory if nothing is said."""
 
 
 class Scores(Protocol):
@@ -35,6 +38,11 @@ class Scores(Protocol):
     @property
     def num_classes(self) -> int:
         """C."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """D."""
         ...
 
     def probs(self, tile: int) -> Floats:
@@ -71,7 +79,8 @@ def cut_into_shards(num_rows: int, tile_rows: int, num_shards: int) -> tuple[Sha
 class ShardRows:
     """The rows of one shard, as its worker sees them: scores of its tiles and which rows are still for sale.
 
-    ``taken_ids`` are the labelled rows and the excluded ones.
+    ``taken_ids`` are the labelled rows and the excluded ones. ``memory_bytes`` is what its worker may keep between
+    passes, ``device`` where it multiplies.
     """
 
     shard: Shard
@@ -81,6 +90,10 @@ class ShardRows:
     probabilities: Scores | None
     representations: Scores | None
     threads: int = 1
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    device: str = "cpu"
+    _checked: set[tuple[str, int]] = field(default_factory=set, repr=False)
+    """What was read before, and so need not be checked again."""
 
     def tiles(self) -> range:
         """Global numbers of the tiles this shard owns."""
@@ -104,7 +117,7 @@ class ShardRows:
         if self.probabilities is None:
             raise SelectionError("", "reads probabilities without declaring `Needs(probabilities=True)`")
         probs_TC = self.probabilities.probs(tile)
-        self._refuse_not_finite(probs_TC, tile, "probability")
+        self._check(probs_TC, tile, self.probabilities.num_classes, "probability")
         return probs_TC
 
     def embeddings(self, tile: int) -> Floats:
@@ -112,7 +125,7 @@ class ShardRows:
         if self.representations is None:
             raise SelectionError("", "reads embeddings without declaring `Needs(embeddings=True)`")
         embeddings_TD = self.representations.embeddings(tile)
-        self._refuse_not_finite(embeddings_TD, tile, "embedding")
+        self._check(embeddings_TD, tile, self.representations.width, "embedding")
         return embeddings_TD
 
     def map_tiles(self, work: Callable[[int], R]) -> list[R]:
@@ -122,14 +135,20 @@ class ShardRows:
         with ThreadPoolExecutor(self.threads) as threads:
             return list(threads.map(work, self.tiles()))
 
-    def _refuse_not_finite(self, rows: Floats, tile: int, what: str) -> None:
-        # A NaN would sort anywhere and a selection would look fine; one sum tells, and only then the row is sought.
+    def _check(self, rows: Floats, tile: int, width: int, what: str) -> None:
+        """Once per tile: a NaN would sort anywhere, and the selection would look fine."""
+        if (what, tile) in self._checked:
+            return
+        if rows.shape != (self.tile_rows, width):
+            told = f"{what} rows of tile {tile} have shape {rows.shape}, expected {(self.tile_rows, width)}"
+            raise SelectionError("", told)
         with np.errstate(invalid="ignore", over="ignore"):
-            total = rows.sum(dtype=np.float64)
+            total = rows.sum()  # one sum tells, and only then the row is sought
         if not np.isfinite(total):
             bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if bad.size:
                 raise SelectionError("", f"{what} of example {self.first_id(tile) + int(bad[0])} is NaN or infinite")
+        self._checked.add((what, tile))
 
 
 class Workers(Protocol):

@@ -25,6 +25,10 @@ class ArrayScores:
     def num_classes(self):
         return self.probs_NC.shape[1]
 
+    @property
+    def width(self):
+        return self.embeddings_ND.shape[1]
+
     def probs(self, tile):
         return self._tile(self.probs_NC, tile)
 
@@ -89,6 +93,7 @@ class SmallPool:
             spread=spread or spread_locally(self.shard_rows(needs, num_shards, threads)),
             excluded_ids=self.excluded_ids,
             task=self.task,
+            width=self.embeddings_ND.shape[1] if needs.embeddings else 0,
             ask=self.ask if needs.labels_in_batch else None,
         )
 

@@ -21,7 +21,7 @@ from labelbench_ray.identity import describe
 from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
-from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
+from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
 from labelbench_ray.strategies.select import select
 from labelbench_ray.trainers.base import EncoderLoader, Fitted, TrainingData
@@ -52,6 +52,7 @@ class TrialInputs:
     """Kinds of machine, other than this one, that made the features."""
     shards: int = 1
     threads: int = 1
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
     make_spread: MakeSpread = spread_locally
 
     @property
@@ -230,6 +231,8 @@ def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: 
         excluded_ids=pool.excluded_ids,
         spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, fitted.scores["train"])),
         task=inputs.task,
+        width=fitted.scores["train"].width if strategy.needs.embeddings else 0,
+        memory_bytes=inputs.memory_bytes,
         ask=ask if strategy.needs.labels_in_batch else None,
     )
     ids = select(strategy, request, stream(trial.seed, "select", strategy.name, round_index))
@@ -243,6 +246,7 @@ def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: 
 
 def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:
     taken = np.sort(np.concatenate([pool.ids_L, pool.excluded_ids]))
+    shards = cut_into_shards(pool.num_rows, scores.tile_rows, inputs.shards)
     return [
         ShardRows(
             shard=shard,
@@ -252,8 +256,10 @@ def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> 
             probabilities=scores if needs.probabilities else None,
             representations=scores if needs.embeddings else None,
             threads=inputs.threads,
+            memory_bytes=inputs.memory_bytes // len(shards),
+            device=inputs.device,
         )
-        for shard in cut_into_shards(pool.num_rows, scores.tile_rows, inputs.shards)
+        for shard in shards
     ]
 
 

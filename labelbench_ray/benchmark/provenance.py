@@ -22,14 +22,16 @@ PACKAGES = (
 def numeric_class(device: str) -> str:
     """Rows of one numeric class are comparable bit by bit; across classes only within rounding.
 
-    Device kind, instruction set of the processor, and the version of the library that does the arithmetic.
+    Device kind, instruction set of the processor, how products are computed, and the version of the library.
     """
     import torch
 
+    from labelbench_ray.kernels.products import arithmetic
+
     if device.startswith("cuda"):
-        kind = torch.cuda.get_device_name(0).replace(" ", "_")
+        kind = f"{torch.cuda.get_device_name(0).replace(' ', '_')}-{arithmetic('cuda')}"
     else:
-        kind = f"{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}"
+        kind = f"{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}-{arithmetic()}"
     return f"{kind}-torch{torch.__version__}"
 
 

@@ -65,6 +65,8 @@ class Selection(Part):
     """How many actors own the shards; one each when absent."""
     threads: int = Field(1, gt=0)
     cpus_per_actor: float = Field(1.0, gt=0)
+    memory_gib: float = Field(4.0, gt=0)
+    """What the selection of one trial may keep in memory, over all its shards. Less costs passes over the pool."""
 
     @property
     def num_actors(self) -> int:

@@ -107,6 +107,7 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
         features_from=_other_machines(features.values(), job.resources.kind),
         shards=job.selection.shards,
         threads=job.selection.threads,
+        memory_bytes=int(job.selection.memory_gib * 2**30),
         make_spread=make_spread,
     )
 

@@ -47,7 +47,7 @@ class Centres:
         nearest_T = np.zeros(len(rows_TD), np.int64)
         score_T = np.full(len(rows_TD), np.inf, np.float32)
         for number, (operand, norms) in enumerate(zip(self._operands, self._norms, strict=True)):
-            scores_TB = norms - 2 * product(rows_TD, operand)[:, : len(norms)]
+            scores_TB = norms - 2 * product(rows_TD, operand).numpy()[:, : len(norms)]
             best_T = scores_TB.argmin(axis=1)
             least_T = scores_TB[np.arange(len(best_T)), best_T]
             closer_T = least_T < score_T

@@ -72,8 +72,8 @@ class TileGradients(NamedTuple):
 def distances_to(tile: TileGradients, centres: Gradients) -> Floats:
     """(T, B) float32 squared distances; what rounding alone could give is zero."""
     width = _padded(len(centres.a_N))
-    crossed_TB = product(tile.q_TC, padded_operand(centres.q_NC, width))
-    crossed_TB *= product(tile.v_TD, padded_operand(centres.v_ND, width))
+    crossed_TB = product(tile.q_TC, padded_operand(centres.q_NC, width)).numpy()
+    crossed_TB *= product(tile.v_TD, padded_operand(centres.v_ND, width)).numpy()
     crossed_TB = crossed_TB[:, : len(centres.a_N)]
     a_T1 = tile.a_T.astype(np.float32)[:, None]
     crossed_TB *= -2

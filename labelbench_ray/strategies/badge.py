@@ -16,7 +16,7 @@ from labelbench_ray.kernels.k_means_pp import (
 )
 from labelbench_ray.kernels.products import over_tiles, single_threaded
 from labelbench_ray.shards import ShardRows, Workers, owner_of
-from labelbench_ray.strategies.base import Needs, SelectionRequest
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Floats, Ids, Task
 
 CANDIDATES = 512
@@ -40,6 +40,10 @@ class Badge:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order they were drawn."""
         return spread_out(request, rng, first=self.first)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: three numbers a row."""
+        return 24 * shape.num_rows
 
 
 def spread_out(

@@ -1,14 +1,14 @@
 """What a strategy is: a small coordinator that asks one worker per shard of the pool and answers with ids to buy."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelbench_ray.errors import SelectionError
 from labelbench_ray.registry import Registry
-from labelbench_ray.shards import Spread
+from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Spread
 from labelbench_ray.types import Ask, Ids, Labels, Task
 
 
@@ -24,6 +24,18 @@ class Needs:
     """An upper bound that looks at labels nobody bought: its rows carry ``cheats = true``."""
 
 
+class PoolShape(NamedTuple):
+    """Sizes that memory and time depend on."""
+
+    num_rows: int
+    num_classes: int
+    width: int
+    """Of an embedding; 0 where the strategy reads none."""
+    tile_rows: int
+    num_labeled: int
+    labels_to_buy: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SelectionRequest:
     """All a strategy may see. It holds no label that was not bought, so cheating is impossible, not forbidden."""
@@ -35,10 +47,17 @@ class SelectionRequest:
     ids_L: Ids
     """Labelled ids in the order they were bought, with ``labels_L``."""
     labels_L: Labels
+    """(L,), or (L, C) zeros and ones where the task is multi_label; ``ask`` answers in the same form."""
     spread: Spread
     """``spread(WorkerClass, *arguments)`` makes one worker per shard, built as ``WorkerClass(rows, *arguments)``."""
     excluded_ids: Ids = field(default_factory=lambda: np.empty(0, np.int64))
     task: Task = "multi_class"
+    width: int = 0
+    """D of the embeddings, 0 where the strategy reads none."""
+    has_model: bool = True
+    """Whether there are scores to read: False before anything was trained."""
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    """What coordinator and workers together may keep in memory."""
     ask: Ask | None = None
     """The metered oracle, only where ``needs.labels_in_batch``: it can be asked ``labels_to_buy`` ids in all."""
 
@@ -48,6 +67,18 @@ class SelectionRequest:
         left = self.num_rows - len(self.ids_L) - len(self.excluded_ids)
         if self.labels_to_buy > left:
             raise SelectionError("", f"asked to buy {self.labels_to_buy} labels, {left} rows are left in the pool")
+
+    @property
+    def shape(self) -> PoolShape:
+        """Sizes of what is asked."""
+        return PoolShape(
+            num_rows=self.num_rows,
+            num_classes=self.num_classes,
+            width=self.width,
+            tile_rows=self.tile_rows,
+            num_labeled=len(self.ids_L),
+            labels_to_buy=self.labels_to_buy,
+        )
 
     def for_sale(self) -> NDArray[np.bool_]:
         """(N,) true where a label can be bought."""
@@ -70,6 +101,14 @@ class Strategy(Protocol):
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Exactly ``labels_to_buy`` distinct ids for sale, most wanted first. Raises SelectionError."""
         ...
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes without which a selection of this shape cannot run, coordinator and workers together."""
+        ...
+
+
+Compatibility = Literal["none", "labelbench"]
+"""``labelbench`` repeats LabelBench's published code (commit 9e23393) list for list, faults and all, slowly."""
 
 
 STRATEGIES: Registry[Strategy] = Registry("strategy", "strategies")

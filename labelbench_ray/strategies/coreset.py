@@ -9,7 +9,7 @@ from labelbench_ray.kernels.k_center import Centres, Outsider, Proposal, lower_b
 from labelbench_ray.kernels.products import operand, over_tiles, squared_norms
 from labelbench_ray.kernels.ranking import k_smallest
 from labelbench_ray.shards import ShardRows, Workers
-from labelbench_ray.strategies.base import Needs, SelectionRequest
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Floats, Ids
 
 PROPOSED_PER_BATCH = 512
@@ -46,6 +46,10 @@ class CoreSet:
             new_ids = np.array(picked.ids, np.int64)
             lowered = (picked.ids_M, picked.bounds_M)
         return np.array(chosen, np.int64)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: a bound and an id a row."""
+        return 16 * shape.num_rows
 
 
 def vectors_of(workers: Workers, request: SelectionRequest) -> Floats:

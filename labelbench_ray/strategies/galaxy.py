@@ -9,7 +9,7 @@ from labelbench_ray.errors import SelectionError, SpecError
 from labelbench_ray.kernels.class_order import PENDING, ClassOrder, class_margin
 from labelbench_ray.kernels.products import over_tiles
 from labelbench_ray.shards import ShardRows
-from labelbench_ray.strategies.base import Needs, SelectionRequest
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Floats, Ids
 
 
@@ -45,6 +45,10 @@ class Galaxy:
             return query_cuts(request, draws, at_once=1, descending_only=True)
         at_once = 1 if self.rounds_per_batch is None else -(-request.labels_to_buy // self.rounds_per_batch)
         return query_cuts(request, StreamDraws(rng), at_once=at_once)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: one class order and the margins it is made of."""
+        return 24 * shape.num_rows
 
 
 class Draws(Protocol):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from labelbench_ray.strategies.base import Needs, SelectionRequest
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Ids
 
 
@@ -19,3 +19,7 @@ class RandomSampling:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Distinct ids for sale, in random order."""
         return rng.choice(request.candidate_ids(), request.labels_to_buy, replace=False)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: the ids for sale."""
+        return 8 * shape.num_rows

@@ -3,7 +3,7 @@
 import numpy as np
 
 from labelbench_ray.errors import SelectionError
-from labelbench_ray.strategies.base import SelectionRequest, Strategy
+from labelbench_ray.strategies.base import PoolShape, SelectionRequest, Strategy
 from labelbench_ray.types import Ids
 
 
@@ -12,12 +12,35 @@ def select(strategy: Strategy, request: SelectionRequest, rng: np.random.Generat
 
     Shards do not know for which strategy they work, so what they complain of gets its name here.
     """
+    refuse_unfit(strategy, request)
     try:
         ids = np.asarray(strategy.select(request, rng))
     except SelectionError as error:
         raise SelectionError(strategy.name, error.args[1]) from error
     check(strategy.name, ids, request)
     return ids.astype(np.int64)
+
+
+def refuse_unfit(strategy: Strategy, request: SelectionRequest) -> None:
+    """Refuse, before any work, what the strategy cannot work with. Raises SelectionError."""
+    needs = strategy.needs
+    reads = "probabilities" if needs.probabilities else "embeddings"
+    if (needs.probabilities or needs.embeddings) and not request.has_model:
+        raise SelectionError(strategy.name, f"reads {reads} of a trained model; buy a first batch with `random`")
+    if needs.probabilities and request.task == "multi_class" and request.num_classes < 2:
+        raise SelectionError(strategy.name, f"needs at least 2 classes, the model has {request.num_classes}")
+    needed = strategy.least_memory(request.shape)
+    if needed > request.memory_bytes:
+        raise SelectionError(strategy.name, too_little_memory(needed, request.memory_bytes, request.shape))
+
+
+def too_little_memory(needed: int, allowed: int, shape: PoolShape) -> str:
+    """What is said when a selection cannot fit."""
+    return (
+        f"needs at least {needed / 2**30:.2f} GiB of memory for {shape.num_rows:,} rows, {shape.num_classes:,} "
+        f"classes, width {shape.width:,} and {shape.labels_to_buy:,} labels, may use {allowed / 2**30:.2f} GiB; "
+        "raise `selection.memory_gib` or take fewer rows"
+    )
 
 
 def check(name: str, ids: Ids, request: SelectionRequest) -> None:

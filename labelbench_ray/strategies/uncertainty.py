@@ -13,7 +13,7 @@ import numpy as np
 from labelbench_ray.kernels.products import over_tiles
 from labelbench_ray.kernels.ranking import Ranked, k_smallest, merge_smallest
 from labelbench_ray.shards import ShardRows
-from labelbench_ray.strategies.base import Needs, SelectionRequest
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Floats, Ids
 
 Certainty = Callable[[Floats], Floats]
@@ -89,6 +89,10 @@ def _buy_least_certain(request: SelectionRequest, multi_class: Certainty, multi_
     return merge_smallest(workers.each("least_certain", request.labels_to_buy), request.labels_to_buy).ids_K
 
 
+def _least_memory(shape: PoolShape) -> int:
+    return 16 * shape.tile_rows * shape.num_classes + 32 * shape.labels_to_buy
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeastConfidence:
     """Buy the rows whose predicted class is least probable (Lewis & Gale, 1994)."""
@@ -99,6 +103,10 @@ class LeastConfidence:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids by ascending largest probability."""
         return _buy_least_certain(request, largest_probability, largest_probability_per_label)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: a tile and the best rows of all."""
+        return _least_memory(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +120,10 @@ class Entropy:
         """Ids by descending entropy."""
         return _buy_least_certain(request, negative_entropy, negative_entropy_per_label)
 
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: a tile and the best rows of all."""
+        return _least_memory(shape)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Margin:
@@ -123,3 +135,7 @@ class Margin:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids by ascending gap between the two largest probabilities."""
         return _buy_least_certain(request, top_two_gap, gap_per_label)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: a tile and the best rows of all."""
+        return _least_memory(shape)

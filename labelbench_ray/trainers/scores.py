@@ -64,6 +64,11 @@ class HeadScores:
         """C."""
         return self.head.num_classes
 
+    @property
+    def width(self) -> int:
+        """D: what the last layer reads."""
+        return int(self.head.layers[-1][0].shape[1])
+
     def probs(self, tile: int) -> Floats:
         """(T, C) softmax of the head's output."""
         from labelbench_ray.kernels.products import single_threaded
@@ -94,11 +99,9 @@ class HeadScores:
 
 
 def _layer(values_TD: "torch.Tensor", weight: NDArray[np.float32], bias: NDArray[np.float32]) -> "torch.Tensor":
-    import torch
+    from labelbench_ray.kernels.products import operand, product
 
-    from labelbench_ray.kernels.products import operand
-
-    return torch.addmm(operand(bias), values_TD, operand(weight).T)
+    return product(values_TD, operand(weight)).add_(operand(bias))
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,11 @@ class StoredScores:
     num_rows: int
     num_classes: int
     tile_rows: int
+
+    @property
+    def width(self) -> int:
+        """D, as the first tile has it."""
+        return int(self.embeddings(0).shape[1])
 
     def probs(self, tile: int) -> Floats:
         """(T, C) probabilities as written; padded and excluded rows are zero."""

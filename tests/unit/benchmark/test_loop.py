@@ -125,6 +125,9 @@ class Misbehaving:
     needs: ClassVar[Needs] = Needs(labels_in_batch=True)
     fault: str = "none"
 
+    def least_memory(self, shape):
+        return 0
+
     def select(self, request, rng):
         ids = request.candidate_ids()[: request.labels_to_buy]
         if self.fault == "peeks":

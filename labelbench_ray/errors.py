@@ -90,6 +90,13 @@ class SelectionError(LabelBenchError):
     template = "strategy {0}: {1}"
 
 
+class WorkerLostError(LabelBenchError):
+    """A worker of a selection died: (what is known of it). The round is tried again."""
+
+    template = "a selection worker was lost ({0}); if this goes on, lower `selection.memory_gib` or use larger nodes"
+    exit_code = 3
+
+
 class TrainingError(LabelBenchError):
     """Training cannot start or went wrong: (trainer, what, what to do)."""
 

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from labelbench_ray.benchmark.buying import buy
 from labelbench_ray.benchmark.evaluation import Evaluator
 from labelbench_ray.benchmark.provenance import machine, numeric_class, peak_memory_gib, versions
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import TrialLedger
 from labelbench_ray.config import EvaluationTrial, Trial
-from labelbench_ray.errors import DataError, SelectionError, SpecError
+from labelbench_ray.errors import DataError, SpecError
 from labelbench_ray.identity import describe
 from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
 from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
-from labelbench_ray.strategies.select import select
 from labelbench_ray.trainers.base import EncoderLoader, Fitted, TrainingData
-from labelbench_ray.types import Ids, Images, Labels, Launch, Rows, Split, Task
+from labelbench_ray.types import Ask, Ids, Images, Labels, Launch, Rows, Split, Task
 
 Batch = tuple[Ids, Labels]
 MakeSpread = Callable[[Sequence[ShardRows]], Spread]
@@ -209,39 +209,30 @@ def _train_and_measure(
     return fitted, values, {"train_s": trained - started, "evaluate_s": time.perf_counter() - trained}
 
 
-def _buy(trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: Oracle, round_index: int) -> Batch:
-    """Let the strategy choose, and pay for every id exactly once."""
+def _buy(
+    trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: Oracle, round_index: int
+) -> tuple[Ids, Labels]:
     count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
     oracle.open_round(count)
-    answers: dict[int, int] = {}
+    strategy, scores = trial.strategy, fitted.scores["train"]
 
-    def ask(ids: Ids) -> Labels:
-        labels = oracle.label(ids)
-        answers.update(zip(ids.tolist(), labels.tolist(), strict=True))
-        return labels
+    def request_with(ask: Ask | None) -> SelectionRequest:
+        return SelectionRequest(
+            num_rows=pool.num_rows,
+            num_classes=len(inputs.class_names),
+            tile_rows=scores.tile_rows,
+            labels_to_buy=count,
+            ids_L=pool.ids_L,
+            labels_L=pool.labels_L,
+            excluded_ids=pool.excluded_ids,
+            spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, scores)),
+            task=inputs.task,
+            width=scores.width if strategy.needs.embeddings else 0,
+            memory_bytes=inputs.memory_bytes,
+            ask=ask,
+        )
 
-    strategy = trial.strategy
-    request = SelectionRequest(
-        num_rows=pool.num_rows,
-        num_classes=len(inputs.class_names),
-        tile_rows=fitted.scores["train"].tile_rows,
-        labels_to_buy=count,
-        ids_L=pool.ids_L,
-        labels_L=pool.labels_L,
-        excluded_ids=pool.excluded_ids,
-        spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, fitted.scores["train"])),
-        task=inputs.task,
-        width=fitted.scores["train"].width if strategy.needs.embeddings else 0,
-        memory_bytes=inputs.memory_bytes,
-        ask=ask if strategy.needs.labels_in_batch else None,
-    )
-    ids = select(strategy, request, stream(trial.seed, "select", strategy.name, round_index))
-    if set(answers) - set(ids.tolist()):
-        raise SelectionError(strategy.name, "asked for labels of examples that it did not return")
-    not_asked = ids[~np.isin(ids, np.array(list(answers), np.int64))]
-    if len(not_asked):
-        ask(not_asked)
-    return ids, np.array([answers[example_id] for example_id in ids.tolist()], np.int64)
+    return buy(strategy, request_with, lambda: stream(trial.seed, "select", strategy.name, round_index), oracle)
 
 
 def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from labelbench_ray.benchmark.loop import MakeSpread
+from labelbench_ray.errors import WorkerLostError
 from labelbench_ray.shards import Shard, ShardRows, Spread, Workers
 
 
@@ -22,6 +23,9 @@ class ShardHost:
     def start(self, rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Make this actor's workers for a round."""
         self._workers = {part.shard.index: worker(part, *arguments) for part in rows}
+
+    def ping(self) -> None:
+        """Answer if alive."""
 
     def call(self, indices: Sequence[int], method: str, arguments: tuple[Any, ...]) -> list[Any]:
         """Call a method of some of the workers."""
@@ -55,15 +59,18 @@ class ActorWorkers:
 
 
 def _answers(calls: list[Any]) -> list[Any]:
-    """What the actors returned. Raises what an actor raised, as it would be raised in process."""
+    """What the actors returned. Raises what an actor raised, as it would be raised in process, or WorkerLostError."""
     try:
         return list(ray.get(calls))
     except RayTaskError as error:
         raise error.cause from None
+    except (RayActorError, ObjectLostError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WorkerLostError(reason) from None
 
 
 def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: bool) -> MakeSpread:
-    """Spreads over actors that are made once, at the first round, and kept for the trial.
+    """Spreads over actors that are made once, at the first round, and kept for the trial while all of them live.
 
     A trial that holds CPUs must have reserved the actors' bundles in its own placement group; one that holds none
     schedules them outside (otherwise a nested actor is captured by the trial's bundle and waits for ever).
@@ -75,19 +82,35 @@ def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: 
         options = {"num_cpus": cpus_per_actor} | ({"scheduling_strategy": strategy} if strategy else {})
         actors.extend(ray.remote(ShardHost).options(**options).remote() for _ in range(count))
 
+    def start_workers(rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        count = len(actors)
+        parts = [[part for part in rows if part.shard.index % count == index] for index in range(count)]
+        _answers([actor.start.remote(own, worker, arguments) for actor, own in zip(actors, parts, strict=True)])
+
+    def replace_actors() -> None:
+        # One of them died; which, and in what state the others are, does not matter for a round begun anew.
+        for actor in actors:
+            ray.kill(actor)
+        actors.clear()
+
     def make(rows: Sequence[ShardRows]) -> Spread:
-        count = min(num_actors, len(rows))
+        if actors and not _all_live(actors):
+            replace_actors()
         if not actors:
-            start_actors(count)
+            start_actors(min(num_actors, len(rows)))
 
         def spread(worker: Callable[..., Any], *arguments: Any) -> Workers:
-            starts = [
-                actor.start.remote([part for part in rows if part.shard.index % count == index], worker, arguments)
-                for index, actor in enumerate(actors)
-            ]
-            _answers(starts)
+            start_workers(rows, worker, arguments)
             return ActorWorkers([part.shard for part in rows], actors)
 
         return spread
 
     return make
+
+
+def _all_live(actors: Sequence[Any]) -> bool:
+    try:
+        _answers([actor.ping.remote() for actor in actors])
+    except WorkerLostError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""Selection workers as Ray actors: same ids as in process, also when one of them is killed on the way."""
+
+import numpy as np
+import pytest
+from pools import random_pool
+
+from labelbench_ray.benchmark.buying import buy
+from labelbench_ray.oracles.base import Oracle
+from labelbench_ray.seeding import stream
+from labelbench_ray.shards import ShardRows, cut_into_shards
+from labelbench_ray.strategies.base import STRATEGIES
+from labelbench_ray.trainers.scores import StoredScores, write_tile
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+
+
+def stored_rows(pool, folder, needs):
+    """The pool's scores as files, which actors map."""
+    scores = StoredScores(folder, len(pool.probs_NC), pool.probs_NC.shape[1], pool.tile_rows)
+    (whole,) = pool.shard_rows(type(needs)(probabilities=True, embeddings=True))
+    for tile in whole.tiles():
+        write_tile(folder, tile, whole.probs(tile), whole.embeddings(tile))
+    return [
+        ShardRows(
+            shard=shard,
+            num_rows=scores.num_rows,
+            tile_rows=scores.tile_rows,
+            taken_ids=np.sort(pool.ids_L),
+            probabilities=scores if needs.probabilities else None,
+            representations=scores if needs.embeddings else None,
+        )
+        for shard in cut_into_shards(scores.num_rows, scores.tile_rows, 4)
+    ]
+
+
+@pytest.mark.parametrize("name", ["galaxy", "coreset"])
+def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(name, tmp_path, ray_cluster):
+    import ray
+
+    from labelbench_ray.execution.on_ray.selection import actor_spread
+
+    pool = random_pool(num_rows=500, tile_rows=29, labels_to_buy=40)
+    pool = pool.changed(probs_NC=pool.probs_NC.astype(np.float32))
+    strategy = STRATEGIES.get(name)()
+    rows = stored_rows(pool, tmp_path, strategy.needs)
+    make_spread = actor_spread(2, 0.1, in_placement_group=False)
+    killed = []
+
+    def attempt(kill):
+        oracle = Oracle(pool.truth_N)
+        oracle.open_round(pool.labels_to_buy)
+
+        def request_with(ask):
+            spread = make_spread(rows)
+
+            def deadly(worker, *arguments):
+                workers = spread(worker, *arguments)
+                if kill and not killed:
+                    killed.append(workers._actors[1])
+                    ray.kill(workers._actors[1])
+                return workers
+
+            request = pool.request(strategy.needs, spread=deadly if kill else spread)
+            object.__setattr__(request, "ask", ask)
+            return request
+
+        ids, _ = buy(strategy, request_with, lambda: stream(0, "test"), oracle)
+        assert oracle.spent == 40
+        return ids.tolist()
+
+    in_process = strategy.select(pool.request(strategy.needs, num_shards=4), stream(0, "test")).tolist()
+    assert attempt(kill=True) == in_process
+    assert killed
+    assert attempt(kill=False) == in_process

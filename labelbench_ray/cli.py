@@ -98,6 +98,7 @@ def plan(
     Example: `labelbench plan experiments/quickstart.yaml`
     """
     from labelbench_ray.api import planning
+    from labelbench_ray.strategies.select import binary_size
 
     prepared = planning.plan(_load(file, set_), results, features)
     if json_:
@@ -127,6 +128,9 @@ def plan(
             ", ".join(f"{amount:g} {name}" for name, amount in bundle.items()) for bundle in unit.bundles
         )
         print(f"to schedule: {stage}: {count} x {unit.layout}, each with {needs}")
+    allowed = prepared.experiment.selection.memory_gib
+    for strategy, least in prepared.selections.items():
+        print(f"to select: {strategy} needs at least {binary_size(least)}, may keep {allowed:g} GiB")
     for warning in prepared.warnings:
         _tell(f"warning: {warning}")
     return 0
@@ -381,6 +385,9 @@ def _plan_data(prepared: Any) -> dict[str, Any]:
         "to_schedule": [
             {"stage": stage, "layout": unit.layout, "count": count, "bundles": [dict(one) for one in unit.bundles]}
             for stage, unit, count in prepared.units
+        ],
+        "to_select": [
+            {"strategy": strategy, "least_memory_bytes": least} for strategy, least in prepared.selections.items()
         ],
         "evaluations": {"known": len(prepared.evaluations), "done": prepared.num_evaluated},
         "warnings": prepared.warnings,

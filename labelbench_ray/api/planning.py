@@ -7,12 +7,15 @@ from typing import Any
 
 from labelbench_ray.benchmark.state import Ledger, TrialStatus
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.datasets.base import DatasetCard
+from labelbench_ray.datasets.base import DatasetCard, OpenDataset
 from labelbench_ray.errors import SpecError
 from labelbench_ray.execution.evaluations import evaluation_trials
 from labelbench_ray.execution.inputs import Reader, embed_tasks
 from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
 from labelbench_ray.features.embedding import EmbedTask
+from labelbench_ray.strategies.base import PoolShape
+from labelbench_ray.strategies.select import too_little_memory
+from labelbench_ray.trainers.base import Trainer
 
 DEFAULT_FEATURES = Path("features")
 
@@ -50,6 +53,8 @@ class Plan:
     """Views that are not stored yet."""
     units: list[tuple[str, Unit, int]]
     """(stage, what one trial of it occupies, how many trials)"""
+    selections: dict[str, int]
+    """Least memory of each strategy's largest selection, in bytes."""
     warnings: list[str]
 
     @property
@@ -76,6 +81,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
     results = results or default_results(experiment)
     ledger, trials = Ledger(results), experiment.trials()
     warnings = _check_against_data(experiment, trials)
+    selections = _check_memory(experiment, trials)
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
     evaluations = evaluation_trials(experiment, trials, ledger)
     evaluated = sum(ledger.trial(one.id).status().state == "done" for one in evaluations)
@@ -91,6 +97,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
         num_evaluated=evaluated,
         embed_tasks=tasks,
         units=_units(experiment, trials, bool(tasks)),
+        selections=selections,
         warnings=warnings,
     )
 
@@ -139,3 +146,33 @@ def _check_against_data(experiment: Experiment, trials: Sequence[Trial]) -> list
             if trainer.needs.images and card.modality != "image":
                 raise SpecError(f"trainer {trainer.name}", f"needs images, dataset {card.name} has vectors")
     return list(warnings)
+
+
+def _check_memory(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, int]:
+    """Least memory by strategy. Raises SpecError for a selection that `selection.memory_gib` can never hold."""
+    allowed = int(experiment.selection.memory_gib * 2**30)
+    opened = [(dataset, dataset.open()) for dataset in experiment.dataset]
+    most: dict[str, int] = {}
+    for trial in trials:
+        data = next(data for dataset, data in opened if dataset == trial.dataset)
+        shape = PoolShape(
+            num_rows=data.card.num_examples["train"],
+            num_classes=data.card.num_classes,
+            width=_embedding_width(data, trial.trainer),
+            tile_rows=trial.tile_rows,
+            num_labeled=trial.schedule.budgets()[-1] - trial.schedule.labels_per_round,
+            labels_to_buy=trial.schedule.labels_per_round,
+        )
+        needed = trial.strategy.least_memory(shape)
+        if needed > allowed and trial.schedule.rounds > 1:
+            raise SpecError(f"strategy {trial.strategy.name}", too_little_memory(needed, allowed, shape))
+        most[trial.strategy.name] = max(needed, most.get(trial.strategy.name, 0))
+    return most
+
+
+def _embedding_width(data: OpenDataset, trainer: Trainer) -> int:
+    """D that strategies will see; 0 where only the encoder, which is not loaded here, knows."""
+    hidden = getattr(trainer, "hidden_width", None)
+    if hidden is not None:
+        return int(hidden)
+    return data.vectors("train").shape[1] if data.card.modality == "vector" else 0

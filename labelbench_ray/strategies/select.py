@@ -36,11 +36,17 @@ def refuse_unfit(strategy: Strategy, request: SelectionRequest) -> None:
 
 def too_little_memory(needed: int, allowed: int, shape: PoolShape) -> str:
     """What is said when a selection cannot fit."""
+    width = f"width {shape.width:,}, " if shape.width else ""
     return (
-        f"needs at least {needed / 2**30:.2f} GiB of memory for {shape.num_rows:,} rows, {shape.num_classes:,} "
-        f"classes, width {shape.width:,} and {shape.labels_to_buy:,} labels, may use {allowed / 2**30:.2f} GiB; "
-        "raise `selection.memory_gib` or take fewer rows"
+        f"needs at least {binary_size(needed)} of memory for {shape.num_rows:,} rows, {shape.num_classes:,} classes, "
+        f"{width}{shape.labels_to_buy:,} labels, and may use {binary_size(allowed)}; raise `selection.memory_gib`, "
+        "or take fewer rows or classes"
     )
+
+
+def binary_size(num_bytes: int) -> str:
+    """As a person reads it: ``1.50 GiB``, ``12.3 MiB``."""
+    return f"{num_bytes / 2**30:,.2f} GiB" if num_bytes >= 2**29 else f"{num_bytes / 2**20:.1f} MiB"
 
 
 def check(name: str, ids: Ids, request: SelectionRequest) -> None:

@@ -165,6 +165,12 @@ def test_what_no_trial_could_do_is_refused_by_the_plan(tmp_path):
         plan(too_many, tmp_path / "results", tmp_path / "features")
 
 
+def test_a_selection_that_cannot_fit_in_memory_is_refused_by_the_plan(tmp_path):
+    told = r"strategy margin: needs at least [\d.]+ MiB of memory for 1,200 rows, 10 classes, .*memory_gib"
+    with pytest.raises(SpecError, match=told):
+        plan(study(strategy=["margin"], selection={"memory_gib": 1e-6}), tmp_path / "results", tmp_path / "features")
+
+
 def test_the_parent_run_ends_when_a_run_breaks(tmp_path, monkeypatch):
     closed = []
     monkeypatch.setattr(grid, "_tracker", lambda *_: Recorder(closed))

@@ -5,9 +5,11 @@ Tiles make every number independent of how many shards or threads there are: til
 the same operand shape in every tile, and sums are folded in tile order. A shard owns whole tiles.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +22,9 @@ R = TypeVar("R")
 
 DEFAULT_MEMORY_BYTES = 4 << 30
 """What the selection of one trial may keep in memory if nothing is said."""
+
+BLOCK_BYTES = 1 << 21
+"""Of a block of rows: small enough to stay in the processor's cache, large enough that calls cost little."""
 
 
 class Scores(Protocol):
@@ -92,7 +97,7 @@ class ShardRows:
     threads: int = 1
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     device: str = "cpu"
-    _checked: set[tuple[str, int]] = field(default_factory=set, repr=False)
+    _finite: set[tuple[str, int]] = field(default_factory=set, repr=False)
     """What was read before, and so need not be checked again."""
 
     def tiles(self) -> range:
@@ -104,29 +109,41 @@ class ShardRows:
         return tile * self.tile_rows
 
     def candidates(self, tile: int) -> NDArray[np.bool_]:
-        """(T,) true where the row exists and is for sale."""
-        first = self.first_id(tile)
-        mask = np.zeros(self.tile_rows, bool)
-        mask[: max(0, min(self.tile_rows, self.num_rows - first))] = True
-        inside = self.taken_ids[(self.taken_ids >= first) & (self.taken_ids < first + self.tile_rows)]
-        mask[inside - first] = False
+        """(T,) true where the row exists and is for sale. Not to be written to."""
+        first = (tile - self.shard.first_tile) * self.tile_rows
+        return self._for_sale[first : first + self.tile_rows]
+
+    @cached_property
+    def _for_sale(self) -> NDArray[np.bool_]:
+        """The same of all tiles of the shard, one after another."""
+        first = self.first_id(self.shard.first_tile)
+        mask = np.zeros(len(self.tiles()) * self.tile_rows, bool)
+        mask[: self.num_rows - first] = True
+        mask[self.taken_ids[(self.taken_ids >= first) & (self.taken_ids < first + len(mask))] - first] = False
+        mask.setflags(write=False)
         return mask
 
     def probs(self, tile: int) -> Floats:
         """(T, C) probabilities of a tile. Raises SelectionError if the strategy did not declare that it reads them."""
-        if self.probabilities is None:
-            raise SelectionError("", "reads probabilities without declaring `Needs(probabilities=True)`")
-        probs_TC = self.probabilities.probs(tile)
-        self._check(probs_TC, tile, self.probabilities.num_classes, "probability")
-        return probs_TC
+        return self._checked(self._read_probs(tile), tile, "probability")
+
+    def probs_in_blocks(self, tile: int, *, checked: bool = True) -> Iterator[Floats]:
+        """The same a few rows at a time, in order, for who reads them once.
+
+        A block is checked when it is handed out, and so still lies in the processor's cache when it is used. Who makes
+        numbers of them that are NaN or infinite where a probability is can leave the check out (``checked=False``),
+        and call ``probs`` when there is such a number: it finds the row, if it is the row's fault.
+        """
+        probs_TC = self._read_probs(tile)
+        return self._checked_blocks(probs_TC, tile, "probability") if checked else _blocks(probs_TC)
 
     def embeddings(self, tile: int) -> Floats:
         """(T, D) embeddings of a tile. Raises SelectionError if the strategy did not declare that it reads them."""
         if self.representations is None:
             raise SelectionError("", "reads embeddings without declaring `Needs(embeddings=True)`")
         embeddings_TD = self.representations.embeddings(tile)
-        self._check(embeddings_TD, tile, self.representations.width, "embedding")
-        return embeddings_TD
+        self._check_shape(embeddings_TD, tile, self.representations.width, "embedding")
+        return self._checked(embeddings_TD, tile, "embedding")
 
     def map_tiles(self, work: Callable[[int], R]) -> list[R]:
         """``work(tile)`` for each tile, by threads, results in tile order."""
@@ -135,20 +152,47 @@ class ShardRows:
         with ThreadPoolExecutor(self.threads) as threads:
             return list(threads.map(work, self.tiles()))
 
-    def _check(self, rows: Floats, tile: int, width: int, what: str) -> None:
-        """Once per tile: a NaN would sort anywhere, and the selection would look fine."""
-        if (what, tile) in self._checked:
-            return
+    def _read_probs(self, tile: int) -> Floats:
+        if self.probabilities is None:
+            raise SelectionError("", "reads probabilities without declaring `Needs(probabilities=True)`")
+        probs_TC = self.probabilities.probs(tile)
+        self._check_shape(probs_TC, tile, self.probabilities.num_classes, "probability")
+        return probs_TC
+
+    def _check_shape(self, rows: Floats, tile: int, width: int, what: str) -> None:
         if rows.shape != (self.tile_rows, width):
             told = f"{what} rows of tile {tile} have shape {rows.shape}, expected {(self.tile_rows, width)}"
             raise SelectionError("", told)
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = rows.sum()  # one sum tells, and only then the row is sought
-        if not np.isfinite(total):
-            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-            if bad.size:
-                raise SelectionError("", f"{what} of example {self.first_id(tile) + int(bad[0])} is NaN or infinite")
-        self._checked.add((what, tile))
+
+    def _checked(self, rows: Floats, tile: int, what: str) -> Floats:
+        if (what, tile) not in self._finite:
+            for _ in self._checked_blocks(rows, tile, what):
+                pass
+        return rows
+
+    def _checked_blocks(self, rows: Floats, tile: int, what: str) -> Iterator[Floats]:
+        """Once per tile: a NaN would sort anywhere, and the selection would look fine."""
+        known, first = (what, tile) in self._finite, self.first_id(tile)
+        for block in _blocks(rows):
+            if not known and not _surely_finite(block):
+                bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+                if bad.size:
+                    raise SelectionError("", f"{what} of example {first + int(bad[0])} is NaN or infinite")
+            yield block
+            first += len(block)
+        self._finite.add((what, tile))
+
+
+def _blocks(rows: Floats) -> Iterator[Floats]:
+    rows_at_once = max(1, BLOCK_BYTES * len(rows) // max(1, rows.nbytes))
+    return (rows[first : first + rows_at_once] for first in range(0, len(rows), rows_at_once))
+
+
+def _surely_finite(rows: Floats) -> bool:
+    """One sum of squares tells, for no two infinities cancel in it; False also where it overflows."""
+    runs = rows.reshape(-1, max(rows.shape))  # long ones: a sum of ten costs as much as one of hundreds
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.vecdot(runs, runs).sum())
 
 
 class Workers(Protocol):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from labelbench_ray.shards import ShardRows, cut_into_shards, spread_locally
+from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, ShardRows, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
 
 
@@ -57,12 +57,18 @@ class SmallPool:
     task: str = "multi_class"
     asked: list = field(default_factory=list)
     padding: float = 0.0
+    has_model: bool = True
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    memory_bytes_per_shard: int | None = None
+    """``memory_bytes`` divided by the number of shards if not set, as the loop does."""
 
     def changed(self, **changes):
         return replace(self, asked=[], **changes)
 
     def shard_rows(self, needs, num_shards=1, threads=1):
         scores = ArrayScores(self.probs_NC, self.embeddings_ND, self.tile_rows, self.padding)
+        shards = cut_into_shards(scores.num_rows, self.tile_rows, num_shards)
+        memory_bytes = self.memory_bytes_per_shard or self.memory_bytes // len(shards)
         return [
             ShardRows(
                 shard=shard,
@@ -72,8 +78,9 @@ class SmallPool:
                 probabilities=scores if needs.probabilities else None,
                 representations=scores if needs.embeddings else None,
                 threads=threads,
+                memory_bytes=memory_bytes,
             )
-            for shard in cut_into_shards(scores.num_rows, self.tile_rows, num_shards)
+            for shard in shards
         ]
 
     def ask(self, ids):
@@ -94,6 +101,8 @@ class SmallPool:
             excluded_ids=self.excluded_ids,
             task=self.task,
             width=self.embeddings_ND.shape[1] if needs.embeddings else 0,
+            has_model=self.has_model,
+            memory_bytes=self.memory_bytes,
             ask=self.ask if needs.labels_in_batch else None,
         )
 
@@ -113,3 +122,15 @@ def random_pool(seed=0, num_rows=133, num_classes=3, width=5, num_labeled=9, lab
         labels_to_buy=labels_to_buy,
         tile_rows=tile_rows,
     ).changed(**changes)
+
+
+def multi_label_pool(seed=0, num_labels=3, **sizes):
+    """The same under a sigmoid for each label: about a third of all labels are true."""
+    pool = random_pool(seed, num_classes=num_labels, **sizes)
+    rng = np.random.default_rng([seed, 1])
+    logits_NC = pool.embeddings_ND @ rng.normal(size=(pool.embeddings_ND.shape[1], num_labels)) - 1
+    return pool.changed(
+        probs_NC=1 / (1 + np.exp(-logits_NC)),
+        truth_N=(rng.random(logits_NC.shape) < 0.3).astype(np.int64),
+        task="multi_label",
+    )

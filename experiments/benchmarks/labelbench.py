@@ -1,20 +1,26 @@
-"""Time LabelBench's own strategy classes (commit 9e23393) on the same arrays: ``python labelbench.py SRC JOB.npz``.
+"""LabelBench's own strategy classes (commit 9e23393) on the same arrays.
 
-The classes are loaded from a checkout that the user points to, with a stub for the data set and the trainer, and with
-numpy's generator seeded as the published runs do. Nothing of them is part of this project.
+The classes, and the data set class that tells them which rows are bought, are loaded from a checkout that the user
+points to. Only the trainer is a stub: it hands out arrays. Numpy's generator is seeded as the published runs do.
+Nothing of LabelBench is part of this project.
 """
 
 import contextlib
+import hashlib
 import importlib
 import io
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cases import OPTIONS
 from numpy.typing import NDArray
+from pools import PoolArrays
+
+COMMIT = "9e23393ba5dd48fc7c23293e441337a5e45a3edf"
 
 CLASSES = {
     "random": ("random_sampling", "RandomSampling"),
@@ -28,24 +34,44 @@ CLASSES = {
     "bait": ("bait", "BAIT"),
 }
 
+BLOBS = {
+    "strategy/strategy_impl/badge.py": "a65a1aef7be91890b3264e2c5849c05f8995343b",
+    "strategy/strategy_impl/bait.py": "b080d93fea17eec2cdf6a0134e219bcfd99bc4b6",
+    "strategy/strategy_impl/confidence_sampling.py": "92f118500efc0a00f580fc663cd2f5994cd29406",
+    "strategy/strategy_impl/coreset_sampling.py": "5d7b576f0d9d9175acdbf96604843675fd8bf198",
+    "strategy/strategy_impl/direct.py": "0bbf7bc0c87731d3e45621f1a2276ab65381889e",
+    "strategy/strategy_impl/entropy_sampling.py": "1b35fedd31fb2aee983d2a076ae0ff436e030694",
+    "strategy/strategy_impl/galaxy.py": "882b631ad01ba879308a9b265ab99c34b4c82912",
+    "strategy/strategy_impl/margin_sampling.py": "2da7d8faf4df11dca66262f7cd45aa5ec40ab9de",
+    "strategy/strategy_impl/random_sampling.py": "80d5afb1910860616e948c8264513651514a9160",
+    "skeleton/dataset_skeleton.py": "19f9c93027fc26fc87e90130062c371450dc14b8",
+    "skeleton/active_learning_skeleton.py": "829ebc157dd92d038575c128e18206075a36b261",
+}
+"""Git's hashes of the files at that commit, so that an archive can be verified as well as a clone."""
 
-class StubDataset:
-    """The few things that the classes ask of a data set."""
+CONFIG = {
+    "working_memory_GB": 2,
+    "B1": OPTIONS["direct"]["parallel_labels"],
+    "min_budget_per_class": OPTIONS["direct"]["min_budget_per_class"],
+    "pca_dimension": OPTIONS["bait"]["pca_width"],
+    "num_proposed_additions": 10,
+    "num_complete_swaps": 1,
+}
 
-    def __init__(self, num_rows: int, labeled: NDArray[np.int64]) -> None:
-        self._num_rows = num_rows
-        self._labeled = labeled
 
-    def __len__(self) -> int:
-        return self._num_rows
+def verified(source: Path) -> str:
+    """What is known of the checkout: its files are those of the commit, or which of them are not."""
+    other = [name for name, blob in BLOBS.items() if _blob(source / "LabelBench" / name) != blob]
+    if not other:
+        return f"commit {COMMIT[:7]}, verified file by file"
+    return f"unverified: {', '.join(other)} differ from commit {COMMIT[:7]}"
 
-    def labeled_idxs(self) -> NDArray[np.int64]:
-        """In the order they were bought."""
-        return self._labeled
 
-    def unlabeled_idxs(self) -> NDArray[np.int64]:
-        """Ascending."""
-        return np.setdiff1d(np.arange(self._num_rows), self._labeled)
+def _blob(file: Path) -> str:
+    if not file.is_file():
+        return "missing"
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 class StubTrainer:
@@ -59,19 +85,49 @@ class StubTrainer:
         return [self._inputs[kind.name] for kind in kinds]
 
 
-def load(source: Path, strategy: str) -> Any:
-    """The strategy's class. Its package is entered past ``__init__``, which would import every model library."""
-    root = source / "LabelBench"
-    for name in ("LabelBench", "LabelBench.strategy", "LabelBench.strategy.strategy_impl", "LabelBench.skeleton"):
-        package = types.ModuleType(name)
+def published(source: Path, strategy: str, pool: PoolArrays) -> Callable[[int], NDArray[np.int64]]:
+    """The class's ``select`` on a pool, by the number of labels to buy. Everything it reads is ready before."""
+    with _silence():
+        _enter(source / "LabelBench")
+        strategy_class, dataset_class = _strategy(strategy), _load("skeleton.dataset_skeleton").ALDataset
+    num_rows, num_classes = pool.probs_NC.shape
+    one_hot_NC = np.zeros((num_rows, num_classes), np.int8)
+    one_hot_NC[np.arange(num_rows), pool.truth_N] = 1
+    trainer = StubTrainer(TRAIN_PRED=pool.probs_NC, TRAIN_EMBEDDING=pool.embeddings_ND, TRAIN_LABEL=one_hot_NC)
+    dataset = dataset_class.__new__(dataset_class)  # without the files that its constructor reads
+    dataset.train_dataset = range(num_rows)
+    dataset._ALDataset__labeled_idxs = pool.ids_L
+
+    def select(budget: int) -> NDArray[np.int64]:
+        np.random.seed(0)  # noqa: NPY002 - the generator that the classes draw from
+        with _silence():
+            return np.array(strategy_class(CONFIG, dataset).select(trainer, budget), np.int64)
+
+    return select
+
+
+def _enter(root: Path) -> None:
+    """Packages without their ``__init__``, which would import every model library."""
+    for name in ("", ".strategy", ".strategy.strategy_impl", ".skeleton", ".dataset"):
+        package = types.ModuleType(f"LabelBench{name}")
         package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
-        sys.modules[name] = package
-    module, class_name = CLASSES[strategy]
-    return getattr(importlib.import_module(f"LabelBench.strategy.strategy_impl.{module}"), class_name)
+        sys.modules[package.__name__] = package
+    extractor: Any = types.ModuleType("LabelBench.dataset.feature_extractor")
+    extractor.FeatureExtractor = object
+    sys.modules[extractor.__name__] = extractor
+
+
+def _strategy(name: str) -> Any:
+    module, class_name = CLASSES[name]
+    return getattr(_load(f"strategy.strategy_impl.{module}"), class_name)
+
+
+def _load(module: str) -> Any:
+    return importlib.import_module(f"LabelBench.{module}")
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """The classes print a line per query; that is not to be timed as output to a terminal."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

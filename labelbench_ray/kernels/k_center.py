@@ -1,78 +1,20 @@
-"""Greedy k-center, exact, with upper bounds that may be stale.
+"""Greedy k-center among rows whose distances to the centres so far are known exactly.
 
-The distance that counts is ``squared_distance``: float64, of differences, so it does not depend on where a row lies,
-and copies of a row are at distance exactly 0. Products in float32 only guess which centre is nearest. A row's bound is
-the distance that counts to *some* centre, hence never below its distance to the nearest; a row whose bound is largest
-after it was brought up to date is the farthest, whatever the bounds of the others are. So the answer is a function of
-the data alone: not of tiles, shards, threads or the rounding of a product.
+What every shard proposes are its farthest rows; rows that were not proposed are represented by a bound. The farthest of
+all is picked while it surely is, so a batch of picks equals the greedy loop over the whole pool.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from labelbench_ray.kernels.products import padded_operand, product, squared_norms
+from labelbench_ray.kernels.distance_bounds import RoughRows, lowest, squared_distance
 from labelbench_ray.types import Floats, Ids
 
-CENTRES_PER_BLOCK = 256
-"""Columns of one product: enough to run at full rate, few enough that a tile's result stays in cache."""
-
-ROWS_AT_ONCE = 1024
-"""Rows whose float64 differences are held at once."""
-
-
-def squared_distance(left_ND: Floats, right_ND: Floats) -> Floats:
-    """(N,) squared Euclidean distance of paired rows (or of rows to one row), in float64."""
-    difference_ND = np.asarray(left_ND, np.float64) - right_ND
-    # Not einsum or a product: a sum along the last axis adds in an order that depends on D alone.
-    distance_N: Floats = np.square(difference_ND, out=difference_ND).sum(axis=-1)
-    return distance_N
-
-
-class Centres:
-    """Centres as operands of fixed shape, with what the expanded distance needs of them."""
-
-    def __init__(self, vectors_BD: Floats) -> None:
-        self.vectors_BD = np.asarray(vectors_BD, np.float32)
-        firsts = range(0, len(vectors_BD), CENTRES_PER_BLOCK)
-        self._blocks = [self.vectors_BD[first : first + CENTRES_PER_BLOCK] for first in firsts]
-        self._operands = [padded_operand(block, _padded(len(block))) for block in self._blocks]
-        self._norms = [squared_norms(block).astype(np.float32) for block in self._blocks]
-
-    def likely_nearest(self, rows_TD: torch.Tensor) -> tuple[NDArray[np.int64], Floats]:
-        """(T,) which centre is probably nearest, and its float32 distance less the row's own squared norm."""
-        nearest_T = np.zeros(len(rows_TD), np.int64)
-        score_T = np.full(len(rows_TD), np.inf, np.float32)
-        for number, (operand, norms) in enumerate(zip(self._operands, self._norms, strict=True)):
-            scores_TB = norms - 2 * product(rows_TD, operand).numpy()[:, : len(norms)]
-            best_T = scores_TB.argmin(axis=1)
-            least_T = scores_TB[np.arange(len(best_T)), best_T]
-            closer_T = least_T < score_T
-            score_T[closer_T] = least_T[closer_T]
-            nearest_T[closer_T] = best_T[closer_T] + number * CENTRES_PER_BLOCK
-        return nearest_T, score_T
-
-
-def _padded(count: int) -> int:
-    """Widths of products are powers of two from 8: few shapes, little waste."""
-    return max(8, 1 << (count - 1).bit_length())
-
-
-def lower_bounds(bound_T: Floats, rows_TD: torch.Tensor, norms_T: Floats, centres: Centres) -> Floats:
-    """(T,) bounds after these centres were added: the least of each and the distance to its likely nearest."""
-    nearest_T, score_T = centres.likely_nearest(rows_TD)
-    # A row skipped here because float32 misjudged it keeps a valid, looser bound.
-    closer = np.flatnonzero(score_T + norms_T < bound_T)
-    lowered_T = bound_T.copy()
-    rows = rows_TD.numpy()
-    for first in range(0, len(closer), ROWS_AT_ONCE):
-        part = closer[first : first + ROWS_AT_ONCE]
-        distance = squared_distance(rows[part], centres.vectors_BD[nearest_T[part]])
-        lowered_T[part] = np.minimum(lowered_T[part], distance)
-    return lowered_T
+PICKS_AT_ONCE = 128
+"""Rows that are likely picked next: their distances to all others are bounded in one product."""
 
 
 class Outsider(NamedTuple):
@@ -83,10 +25,10 @@ class Outsider(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """The rows of a shard with the largest bounds, and the best of the others."""
+    """Rows of a shard with their squared distance to the nearest centre, and the best of the others."""
 
     ids_M: Ids
-    bounds_M: Floats
+    distances_M: Floats
     vectors_MD: Floats
     outsider: Outsider
 
@@ -94,54 +36,62 @@ class Proposal(NamedTuple):
 class Picked(NamedTuple):
     """What a batch of greedy picks found."""
 
-    ids: list[int]
+    ids: Ids
+    """In the order they were picked."""
+    vectors_BD: Floats
     ids_M: Ids
-    bounds_M: Floats
-    """Bounds of the proposed rows after the picks."""
+    """Of all proposed rows, ascending."""
+    distances_M: Floats
+    """Squared distances of the proposed rows after the picks; -inf where picked."""
+
+    @classmethod
+    def nothing_but(cls, ids: Ids, vectors_BD: Floats) -> "Picked":
+        """Centres to start from."""
+        return cls(ids, vectors_BD, np.empty(0, np.int64), np.empty(0))
 
 
-def pick_greedily(
-    proposals: Sequence[Proposal], centres_LD: Floats, known: dict[int, tuple[float, int]], count: int
-) -> Picked:
-    """Pick farthest rows while they surely are the farthest of all, at most ``count``.
-
-    ``centres_LD`` are all centres so far. ``known`` remembers distances that are exact: id -> (distance to the nearest
-    of the first n centres, n), and is added to. Rows that were not proposed are represented by the best of them.
-    Nothing picked means that bounds fell: propose again.
-    """
+def pick_greedily(proposals: Sequence[Proposal], count: int) -> Picked:
+    """Pick farthest rows while they surely are the farthest of all, at most ``count``. Call it ``single_threaded``."""
     ids_M = np.concatenate([part.ids_M for part in proposals])
-    vectors_MD = np.concatenate([part.vectors_MD for part in proposals])
-    bounds_M = np.concatenate([part.bounds_M for part in proposals])
+    order = np.argsort(ids_M)  # so that the first of the largest is the one of lowest id
+    ids_M = ids_M[order]
+    distances_M = np.concatenate([part.distances_M for part in proposals])[order]
+    vectors_MD = np.concatenate([part.vectors_MD for part in proposals])[order]
     outsider = min((part.outsider for part in proposals), key=lambda best: (-best.bound, best.id))
-    for_sale_M = np.ones(len(ids_M), bool)
-    exact_M = np.zeros(len(ids_M), bool)
-    picked: list[int] = []
-    new_BD = np.empty((min(count, len(ids_M)), vectors_MD.shape[1]), np.float32)
-    while len(picked) < count and for_sale_M.any():
-        best = _farthest(bounds_M, ids_M, for_sale_M)
-        if (-bounds_M[best], ids_M[best]) > (-outsider.bound, outsider.id):
+    between = _Between(vectors_MD, distances_M)
+    picks: list[int] = []
+    while len(picks) < min(count, len(ids_M)):
+        best = int(distances_M.argmax())
+        if (-distances_M[best], ids_M[best]) > (-outsider.bound, outsider.id):
             break
-        if not exact_M[best]:
-            exact = _exact_distance(int(ids_M[best]), vectors_MD[best], centres_LD, known)
-            since = squared_distance(new_BD[: len(picked)], vectors_MD[best])
-            bounds_M[best], exact_M[best] = since.min(initial=exact), True
-            continue
-        new_BD[len(picked)] = vectors_MD[best]
-        picked.append(int(ids_M[best]))
-        for_sale_M[best] = False
-        bounds_M = np.minimum(bounds_M, squared_distance(vectors_MD, vectors_MD[best]))
-    return Picked(picked, ids_M, bounds_M)
+        picks.append(best)
+        distances_M[best] = -np.inf
+        near = between.may_be_nearer(best, distances_M)
+        if len(near):
+            nearer = squared_distance(vectors_MD[near], vectors_MD[best])
+            distances_M[near] = np.minimum(distances_M[near], nearer)
+    return Picked(ids_M[picks], vectors_MD[picks], ids_M, distances_M)
 
 
-def _farthest(bounds_M: Floats, ids_M: Ids, for_sale_M: NDArray[np.bool_]) -> int:
-    level = np.flatnonzero(for_sale_M & (bounds_M == bounds_M[for_sale_M].max()))
-    return int(level[np.argmin(ids_M[level])])
+class _Between:
+    """Bounds on the distances between proposed rows, made for the likeliest picks together."""
 
+    def __init__(self, vectors_MD: Floats, distances_M: Floats) -> None:
+        self._rough = RoughRows.of(vectors_MD, vectors_MD.mean(axis=0), "cpu")
+        self._low = self._rough.low_N.tolist()
+        self._likeliest = np.argsort(-distances_M, kind="stable")
+        self._rank = np.argsort(self._likeliest).tolist()
+        self._made: dict[int, Floats] = {}
 
-def _exact_distance(row: int, vector_D: Floats, centres_LD: Floats, known: dict[int, tuple[float, int]]) -> float:
-    """Distance that counts to the nearest centre; only centres added since the last time are looked at."""
-    exact, seen = known.get(row, (np.inf, 0))
-    for first in range(seen, len(centres_LD), ROWS_AT_ONCE):
-        exact = min(exact, float(squared_distance(centres_LD[first : first + ROWS_AT_ONCE], vector_D).min()))
-    known[row] = (exact, len(centres_LD))
-    return exact
+    def may_be_nearer(self, pick: int, distances_M: Floats) -> NDArray[np.int64]:
+        """Places of rows that may be nearer to the pick than ``distances_M``."""
+        group, row = divmod(self._rank[pick], PICKS_AT_ONCE)
+        if group not in self._made:
+            self._made[group] = self._lowest(group)
+        # NaN, where float32 overflowed, exceeds nothing.
+        return np.flatnonzero(~(self._made[group][row] > distances_M - self._low[pick]))
+
+    def _lowest(self, group: int) -> Floats:
+        likeliest = self._likeliest[group * PICKS_AT_ONCE : (group + 1) * PICKS_AT_ONCE]
+        lowest_PM: Floats = lowest(self._rough.rows(likeliest), self._rough).cpu().numpy()
+        return lowest_PM

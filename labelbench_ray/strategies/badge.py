@@ -4,23 +4,24 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from labelbench_ray.kernels.k_means_pp import (
-    Candidates,
-    Gradients,
-    TileGradients,
-    distance_to_nearest,
-    draw_places,
-    walk,
-)
-from labelbench_ray.kernels.products import over_tiles, single_threaded
-from labelbench_ray.shards import ShardRows, Workers, owner_of
-from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
-from labelbench_ray.types import Floats, Ids, Task
+from labelbench_ray.kernels.falls import merged
+from labelbench_ray.kernels.gradients import Gradients
+from labelbench_ray.kernels.k_means_pp import Walk, draw_places, walk
+from labelbench_ray.shards import Workers, owner_of
+from labelbench_ray.strategies import published_badge
+from labelbench_ray.strategies.badge_worker import FEWEST, Drawn, GradientWorker, largest_block
+from labelbench_ray.strategies.base import Compatibility, Needs, PoolShape, SelectionRequest
+from labelbench_ray.types import Floats, Ids
 
-CANDIDATES = 512
-"""Rows drawn at a time."""
+WORTHWHILE = 8
+"""Rejections per accepted candidate beyond which blocks grow no further, as fresh weights are wanted soon."""
+
+COST_OF_CANDIDATE = 2048
+"""What it costs to draw and judge a candidate besides its products with centres, in such products. Measured."""
+
+COST_OF_ROW = 128
+"""The same of a row in a pass over the pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +30,26 @@ class Badge:
 
     The first is the row of largest gradient, ties to the lowest id (``first="largest"``, as published), or drawn in
     proportion to the squared gradient (``first="drawn"``). When every row left lies on a centre, the rest is drawn
-    uniformly.
+    uniformly. ``compatibility="labelbench"`` knows no ``first``: it always begins with the largest.
     """
 
     name: ClassVar[str] = "badge"
     needs: ClassVar[Needs] = Needs(probabilities=True, embeddings=True)
 
     first: Literal["largest", "drawn"] = "largest"
+    compatibility: Compatibility = "none"
 
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order they were drawn."""
+        if self.compatibility == "labelbench":
+            return published_badge.draw_as_published(request, np.random.RandomState(int(rng.integers(2**32))))
         return spread_out(request, rng, first=self.first)
 
     def least_memory(self, shape: PoolShape) -> int:
-        """Bytes: three numbers a row."""
-        return 24 * shape.num_rows
+        """Bytes: a few numbers a row, and all rows that are made centres or judged to be."""
+        if self.compatibility == "labelbench":
+            return published_badge.least_memory(shape)
+        return GradientWorker.least_memory(shape)
 
 
 def spread_out(
@@ -53,171 +59,127 @@ def spread_out(
     first: Literal["largest", "drawn"] = "largest",
     patience: float = 1.0,
 ) -> Ids:
-    """The selection itself. ``patience`` says when to pass over the pool again, and changes no probability.
+    """The selection itself. ``patience`` says when to pass over the pool, and changes no probability.
 
     A pass is due when rejected candidates have cost ``patience`` times as much: 0 after every centre, infinity never.
     """
-    search = _Search(request, patience)
+    search = _Search(request, rng, patience)
     if first == "largest":
-        search.take(search.largest())
-    while len(search.chosen) < request.labels_to_buy:
+        search.take_largest()
+    else:
+        search.draw_first()
+    while len(search.chosen) < request.labels_to_buy and search.has_mass():
+        search.try_block()
         if search.pass_is_due():
             search.pass_over_pool()
-        if not search.has_mass():
-            break
-        search.try_block(rng)
-    return search.filled_up(rng)
+    return search.filled_up()
 
 
 class _Search:
-    """Where a selection stands: what was chosen, which centres the workers have not seen, and what rejections cost."""
+    """Where a selection stands: what was chosen, the weight of every tile, and what rejections cost."""
 
-    def __init__(self, request: SelectionRequest, patience: float) -> None:
+    def __init__(self, request: SelectionRequest, rng: np.random.Generator, patience: float) -> None:
         self._request = request
+        self._rng = rng
         self._patience = patience
-        self._workers: Workers = request.spread(GradientWorker, request.task)
+        self._largest_block = largest_block(request.labels_to_buy)
+        capacity = request.labels_to_buy + self._largest_block
+        self._workers: Workers = request.spread(GradientWorker, request.task, capacity)
         self._sums: Floats = np.concatenate(self._workers.each("sums"))
-        self._unseen: list[Gradients] = []
+        self._owners = np.array([owner_of(self._workers.shards, tile) for tile in range(len(self._sums))])
+        self._least = np.inf
+        self._block = FEWEST
+        self._accepted = np.empty(0, np.int64)
+        self._unseen = 0
         self._rejections = 0
-        self._width = 0
         self.chosen: list[int] = []
-
-    def largest(self) -> Gradients:
-        """The row of largest gradient; ties to the lowest id, which shard order gives."""
-        bests: list[Gradients] = [best for best in self._workers.each("largest") if best is not None]
-        return max(bests, key=lambda best: float(best.a_N[0]))
-
-    def take(self, rows: Gradients) -> None:
-        """Make these rows centres."""
-        self._unseen.append(rows)
-        self._width = rows.q_NC.shape[1] + rows.v_ND.shape[1]
-        self.chosen.extend(rows.ids_N.tolist())
-
-    def pass_is_due(self) -> bool:
-        return bool(self._unseen) and (self._sees_nothing() or self._rejections >= self._rejections_worth_a_pass())
-
-    def _sees_nothing(self) -> bool:
-        """Only the first centre was found, and the workers' weights are not distances yet."""
-        return len(self.chosen) == 1
-
-    def _rejections_worth_a_pass(self) -> float:
-        """Work of a pass over work per candidate, in multiplications: a committed count, so that no clock decides."""
-        centres = sum(len(part.ids_N) for part in self._unseen)
-        per_pass = self._request.num_rows * (centres + 4) * (self._width + 8)
-        per_candidate = (CANDIDATES + centres) * (self._width + 8)
-        return self._patience * per_pass / per_candidate
-
-    def pass_over_pool(self) -> None:
-        """Bring every row's weight up to date."""
-        self._sums = np.concatenate(self._workers.each("add", _joined(self._unseen)))
-        self._unseen = []
-        self._rejections = 0
 
     def has_mass(self) -> bool:
         return bool(self._sums.sum() > 0)
 
-    def try_block(self, rng: np.random.Generator) -> None:
+    def take_largest(self) -> None:
+        """The row of largest gradient; ties to the lowest id, which shard order gives."""
+        bests = [best for best in self._workers.each("largest") if best is not None]
+        self._start(max(bests, key=lambda best: float(best.a[0])))
+
+    def draw_first(self) -> None:
+        """As if one centre lay at zero: a row's distance is its own length."""
+        while not self.chosen and self.has_mass():
+            drawn, uniforms_S = self._draw(FEWEST)
+            a_S = drawn.rows.a
+            accepted = np.flatnonzero(uniforms_S * drawn.weights_S < a_S)
+            if len(accepted):
+                self._start(drawn.rows.take(accepted[:1]))
+            else:
+                self._sums = np.concatenate(self._workers.each("settle", self._accepted, drawn.rows.ids_N, a_S, np.inf))
+
+    def _start(self, row: Gradients) -> None:
+        """Make this row the first centre; from here on weights bound the distance to a centre."""
+        self.chosen = row.ids_N.tolist()
+        self._unseen = 1
+        self._least = float(row.a[0])
+        self._sums = np.concatenate(self._workers.each("start", row, self._least))
+
+    def try_block(self) -> None:
         """Draw candidates from the weights as they are, and take those that are accepted."""
-        tile_S, row_S, accept_S = rng.random((3, CANDIDATES))
-        drawn = self._drawn(draw_places(self._sums, tile_S), row_S)
-        wanted = 1 if self._patience == 0 or not self.chosen else self._request.labels_to_buy - len(self.chosen)
-        allowed = self._rejections_worth_a_pass() - self._rejections
-        nothing = drawn.gradients.take(np.empty(0, np.int64))
-        with single_threaded():
-            result = walk(drawn, _joined([nothing, *self._unseen]), accept_S, wanted, allowed)
-        self._rejections += result.rejections
-        if len(result.accepted):
-            self.take(drawn.gradients.take(result.accepted))
+        drawn, uniforms_S = self._draw(self._block)
+        thresholds_S = uniforms_S * drawn.weights_S
+        wanted = 1 if self._patience == 0 else self._request.labels_to_buy - len(self.chosen)
+        parts = self._workers.each("judge", self._accepted, drawn.rows, thresholds_S, len(self._workers.shards))
+        allowed = max(0.0, self._rejections_worth_a_pass() - self._rejections)
+        task = self._request.task
+        result = walk(drawn.rows, merged(parts), task, wanted=wanted, rejections_allowed=allowed)
+        self._settle(drawn.rows, result)
 
-    def _drawn(self, tiles_S: NDArray[np.int64], uniforms_S: Floats) -> Candidates:
-        owners = np.array([owner_of(self._workers.shards, tile) for tile in range(len(self._sums))])
-        return _in_turn(self._workers.each("draw", tiles_S, uniforms_S), owners[tiles_S])
+    def _settle(self, rows: Gradients, result: Walk) -> None:
+        self._accepted = result.accepted
+        ids = rows.ids_N[result.accepted]
+        self.chosen += ids.tolist()
+        self._unseen += len(ids)
+        self._rejections += len(result.rejected)
+        self._least = float(rows.a[result.accepted].min(initial=self._least))
+        told = (ids, rows.ids_N[result.rejected], result.distances, self._least)
+        self._sums = np.concatenate(self._workers.each("settle", *told))
+        self._block = self._next_size(len(result.accepted), len(result.rejected))
 
-    def filled_up(self, rng: np.random.Generator) -> Ids:
+    def _next_size(self, accepted: int, rejected: int) -> int:
+        """Twice as many unless few are accepted; no more than are likely to be needed."""
+        size = self._block * 2 if accepted * WORTHWHILE > rejected else self._block
+        left = self._request.labels_to_buy - len(self.chosen)
+        needed = left * (accepted + rejected + 1) // (accepted + 1) * 17 // 16
+        return max(FEWEST, min(size, needed + FEWEST, self._largest_block))
+
+    def _draw(self, size: int) -> tuple[Drawn, Floats]:
+        """Candidates, and the uniform number by which each is accepted."""
+        tile_S, row_S, accept_S = self._rng.random((3, size))
+        tiles_S = draw_places(self._sums, tile_S)
+        parts: list[Drawn] = self._workers.each("draw", tiles_S, row_S)
+        if len(parts) == 1:
+            return parts[0], accept_S
+        rows = Gradients(*(np.concatenate(pieces) for pieces in zip(*(part.rows for part in parts), strict=True)))
+        # Each worker answers in the order asked; put them back among each other.
+        place_S = np.argsort(np.argsort(self._owners[tiles_S], kind="stable"), kind="stable")
+        return Drawn(rows.take(place_S), np.concatenate([part.weights_S for part in parts])[place_S]), accept_S
+
+    def pass_is_due(self) -> bool:
+        return self._rejections >= self._rejections_worth_a_pass()
+
+    def _rejections_worth_a_pass(self) -> float:
+        """Work of a pass over work of a candidate: a committed count, so that no clock decides."""
+        per_pass = self._request.num_rows * (self._unseen + COST_OF_ROW)
+        return self._patience * per_pass / (self._unseen + COST_OF_CANDIDATE)
+
+    def pass_over_pool(self) -> None:
+        """Bring every row's weight up to date."""
+        self._sums = np.concatenate(self._workers.each("refresh", self._accepted))
+        self._accepted = np.empty(0, np.int64)
+        self._unseen = self._rejections = 0
+
+    def filled_up(self) -> Ids:
         """What was chosen and, where no mass is left, rows drawn uniformly from the others."""
         chosen = np.array(self.chosen, np.int64)
         missing = self._request.labels_to_buy - len(chosen)
         if not missing:
             return chosen
         others = np.setdiff1d(self._request.candidate_ids(), chosen, assume_unique=True)
-        return np.concatenate([chosen, rng.choice(others, missing, replace=False)])
-
-
-def _joined(parts: list[Gradients]) -> Gradients:
-    ids, a, q, v = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    return Gradients(ids, a, q, v)
-
-
-def _in_turn(parts: list[Candidates], came_from_S: NDArray[np.int64]) -> Candidates:
-    """Candidates that lie sorted by where they came from, put back into the order in which they were asked for."""
-    place_S = np.empty(len(came_from_S), np.int64)
-    place_S[np.argsort(came_from_S, kind="stable")] = np.arange(len(came_from_S))
-    gradients = _joined([part.gradients for part in parts])
-    return Candidates(gradients.take(place_S), np.concatenate([part.stale_S for part in parts])[place_S])
-
-
-class GradientWorker:
-    """Keeps the gradients of a shard's rows and their weights: the squared distance to the nearest centre.
-
-    Before there is a centre a weight is the squared gradient, which bounds no distance: the first centres replace it.
-    Rows that are not for sale, or chosen, weigh 0.
-    """
-
-    def __init__(self, rows: ShardRows, task: Task) -> None:
-        self._rows = rows
-        self._first_tile = rows.shard.first_tile
-        self._tiles = over_tiles(rows, lambda tile: TileGradients.of(rows.probs(tile), rows.embeddings(tile), task))
-        self._for_sale = [rows.candidates(tile) for tile in rows.tiles()]
-        self._weights = [np.where(mask, tile.a_T, 0.0) for mask, tile in zip(self._for_sale, self._tiles, strict=True)]
-        self._has_centres = False
-
-    def largest(self) -> Gradients | None:
-        """The row for sale of largest a, ties to the lowest id; None where nothing is for sale."""
-        a_N = np.concatenate([tile.a_T for tile in self._tiles])
-        for_sale_N = np.concatenate(self._for_sale)
-        if not for_sale_N.any():
-            return None
-        row = int(np.where(for_sale_N, a_N, -1.0).argmax())
-        tile, place = divmod(row, self._rows.tile_rows)
-        return self._gradients(tile, np.array([place]))
-
-    def sums(self) -> Floats:
-        """The weight of each tile of this shard."""
-        return np.array([np.cumsum(weights_T)[-1] for weights_T in self._weights])
-
-    def add(self, centres: Gradients) -> Floats:
-        """Take in new centres (of any shard), and tell the sums."""
-
-        def updated(tile: int) -> Floats:
-            own = tile - self._first_tile
-            nearest_T = distance_to_nearest(self._tiles[own], centres)
-            before_T = self._weights[own] if self._has_centres else np.where(self._for_sale[own], np.inf, 0.0)
-            weights_T: Floats = np.minimum(before_T, nearest_T)
-            first = self._rows.first_id(tile)
-            inside = (centres.ids_N >= first) & (centres.ids_N < first + len(weights_T))
-            weights_T[centres.ids_N[inside] - first] = 0.0
-            return weights_T
-
-        self._weights = over_tiles(self._rows, updated)
-        self._has_centres = True
-        return self.sums()
-
-    def draw(self, tiles_S: NDArray[np.int64], uniforms_S: Floats) -> Candidates:
-        """One row for each entry of ``tiles_S`` that names a tile of this shard, in that order."""
-        shard = self._rows.shard
-        mine = (tiles_S >= shard.first_tile) & (tiles_S < shard.last_tile)
-        tiles, uniforms = tiles_S[mine] - self._first_tile, uniforms_S[mine]
-        parts = [self._draw_from(own, uniforms[tiles == own]) for own in np.unique(tiles)]
-        return _in_turn([self._nothing(), *parts], tiles)
-
-    def _nothing(self) -> Candidates:
-        return Candidates(self._gradients(0, np.empty(0, np.int64)), np.empty(0))
-
-    def _draw_from(self, own: int, uniforms: Floats) -> Candidates:
-        places = draw_places(self._weights[own], uniforms)
-        return Candidates(self._gradients(own, places), self._weights[own][places])
-
-    def _gradients(self, own: int, places: NDArray[np.int64]) -> Gradients:
-        tile = self._tiles[own]
-        ids = places + self._rows.first_id(own + self._first_tile)
-        return Gradients(ids, tile.a_T[places], tile.q_TC.numpy()[places], tile.v_TD.numpy()[places])
+        return np.concatenate([chosen, self._rng.choice(others, missing, replace=False)])

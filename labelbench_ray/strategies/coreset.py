@@ -5,15 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from labelbench_ray.kernels.k_center import Centres, Outsider, Proposal, lower_bounds, pick_greedily
-from labelbench_ray.kernels.products import operand, over_tiles, squared_norms
-from labelbench_ray.kernels.ranking import k_smallest
-from labelbench_ray.shards import ShardRows, Workers
-from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
+from labelbench_ray.kernels.k_center import Picked, pick_greedily
+from labelbench_ray.kernels.products import single_threaded
+from labelbench_ray.shards import Workers
+from labelbench_ray.strategies import cover_worker, published_coreset
+from labelbench_ray.strategies.base import Compatibility, Needs, PoolShape, SelectionRequest
 from labelbench_ray.types import Floats, Ids
 
-PROPOSED_PER_BATCH = 512
-"""Rows looked at closely between two passes over the pool, over all shards. Changes the time, not the answer."""
+PROPOSED = 2048
+"""Rows made exact between two rounds of picks, over all shards. Changes the time, not the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,107 +21,54 @@ class CoreSet:
     """Buy, one after another, the row farthest from all rows bought or chosen so far. Ties go to the lowest id.
 
     Where nothing is bought yet every row is infinitely far, so the lowest id for sale comes first. Uses no randomness.
+    Embeddings count as float32. ``compatibility="labelbench"`` repeats the published code.
     """
 
     name: ClassVar[str] = "coreset"
     needs: ClassVar[Needs] = Needs(embeddings=True)
 
+    compatibility: Compatibility = "none"
+
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order of the greedy cover."""
-        workers = request.spread(CoverWorker)
-        centres_LD = vectors_of(workers, request)
-        added_BD = centres_LD
-        known: dict[int, tuple[float, int]] = {}
-        chosen: list[int] = []
-        new_ids = np.empty(0, np.int64)
-        lowered: tuple[Ids, Floats] = (np.empty(0, np.int64), np.empty(0))
-        propose = -(-PROPOSED_PER_BATCH // len(workers.shards))
-        while len(chosen) < request.labels_to_buy:
-            proposals = workers.each("propose", propose, new_ids, added_BD, *lowered)
-            left = request.labels_to_buy - len(chosen)
-            picked = pick_greedily(proposals, centres_LD, known, left)
-            added_BD = _vectors(proposals, picked.ids, centres_LD.shape[1])
-            centres_LD = np.concatenate([centres_LD, added_BD])
-            chosen += picked.ids
-            new_ids = np.array(picked.ids, np.int64)
-            lowered = (picked.ids_M, picked.bounds_M)
-        return np.array(chosen, np.int64)
+        if self.compatibility == "labelbench":
+            return published_coreset.cover_as_published(request)
+        return _cover(request)
 
     def least_memory(self, shape: PoolShape) -> int:
-        """Bytes: a bound and an id a row."""
-        return 16 * shape.num_rows
+        """Bytes: what one worker needs, the centres as they come and go, and the rows to pick from."""
+        if self.compatibility == "labelbench":
+            return published_coreset.least_memory(shape)
+        num_centres = shape.num_labeled + shape.labels_to_buy
+        proposed = min(_proposed(shape.labels_to_buy), shape.num_rows)
+        worker = cover_worker.least_memory(shape.num_rows, shape.width, num_centres, proposed)
+        return worker + 8 * num_centres * shape.width + proposed * (16 * shape.width + 4 * proposed)
 
 
-def vectors_of(workers: Workers, request: SelectionRequest) -> Floats:
-    """(L, D) embeddings of the bought rows, in the order they were bought."""
-    parts = workers.each("vectors", request.ids_L)
-    vectors_LD = np.zeros((len(request.ids_L), parts[0][1].shape[1]), np.float32)
+def _cover(request: SelectionRequest) -> Ids:
+    """Rounds: every shard proposes its farthest rows, and of all proposals are picked those that surely come next."""
+    workers = request.spread(cover_worker.CoverWorker, len(request.ids_L) + request.labels_to_buy)
+    chosen = np.empty(0, np.int64) if len(request.ids_L) else request.candidate_ids()[:1]
+    start = np.concatenate([request.ids_L, chosen])
+    picked = Picked.nothing_but(start, _vectors_of(workers, start))
+    while len(chosen) < request.labels_to_buy:
+        left = request.labels_to_buy - len(chosen)
+        proposals = workers.each("propose", -(-_proposed(left) // len(workers.shards)), picked)
+        with single_threaded():
+            picked = pick_greedily(proposals, left)
+        chosen = np.concatenate([chosen, picked.ids])
+    return chosen
+
+
+def _proposed(left: int) -> int:
+    """Rows to propose: some more than are left to buy, because a pick may bring others near."""
+    return min(PROPOSED, left + left // 32 + 8)
+
+
+def _vectors_of(workers: Workers, ids: Ids) -> Floats:
+    """(M, D) embeddings of these rows, in this order."""
+    parts = workers.each("vectors", ids)
+    vectors_MD = np.empty((len(ids), parts[0][1].shape[1]), np.float32)
     for places, vectors in parts:
-        vectors_LD[places] = vectors
-    return vectors_LD
-
-
-def _vectors(proposals: list[Proposal], ids: list[int], width: int) -> Floats:
-    of = {int(row): vector for part in proposals for row, vector in zip(part.ids_M, part.vectors_MD, strict=True)}
-    return np.array([of[row] for row in ids], np.float32).reshape(len(ids), width)
-
-
-class CoverWorker:
-    """Keeps, for each row of a shard, a bound on its squared distance to the nearest centre."""
-
-    def __init__(self, rows: ShardRows) -> None:
-        self._rows = rows
-        self._first = rows.first_id(rows.shard.first_tile)
-        self._tiles = over_tiles(rows, lambda tile: operand(rows.embeddings(tile)))
-        self._norms = [squared_norms(tile.numpy()) for tile in self._tiles]
-        for_sale = [rows.candidates(tile) for tile in rows.tiles()]
-        # -inf: never proposed. A chosen row's bound falls to 0 like any other's, so it has to be struck off as well.
-        self._bounds = [np.where(mask, np.inf, -np.inf) for mask in for_sale]
-
-    def vectors(self, ids: Ids) -> tuple[Ids, Floats]:
-        """Places in ``ids`` of the rows that lie in this shard, and their embeddings."""
-        count = len(self._tiles) * self._rows.tile_rows
-        places = np.flatnonzero((ids >= self._first) & (ids < self._first + count))
-        return places, self._vectors_of(ids[places])
-
-    def propose(self, count: int, chosen: Ids, added_BD: Floats, lowered_ids: Ids, lowered: Floats) -> Proposal:
-        """Take in what the last batch found, then name the ``count`` rows of largest bounds.
-
-        ``chosen`` are the rows picked by the last batch, ``added_BD`` the embeddings of the centres it added (at first:
-        the bought rows), and ``lowered`` its bounds of the rows ``lowered_ids``; all of any shard.
-        """
-        bounds = self._update(chosen, added_BD, lowered_ids, lowered)
-        ids = np.arange(self._first, self._first + len(bounds))
-        for_sale = bounds > -np.inf
-        ranked = k_smallest(-bounds[for_sale], ids[for_sale], count + 1)
-        others = Outsider(-np.inf, -1)
-        if len(ranked.ids_K) > count:
-            others = Outsider(-float(ranked.scores_K[count]), int(ranked.ids_K[count]))
-        best_ids = ranked.ids_K[:count]
-        return Proposal(best_ids, -ranked.scores_K[:count], self._vectors_of(best_ids), others)
-
-    def _update(self, chosen: Ids, added_BD: Floats, lowered_ids: Ids, lowered: Floats) -> Floats:
-        if len(added_BD):
-            centres = Centres(added_BD)
-            first = self._rows.shard.first_tile
-            self._bounds = over_tiles(self._rows, lambda tile: self._lower(tile - first, centres))
-        bounds = np.concatenate(self._bounds)
-        self._lay(bounds, lowered_ids, lowered)
-        self._lay(bounds, chosen, np.full(len(chosen), -np.inf))
-        self._bounds = np.split(bounds, len(self._tiles))
-        return bounds
-
-    def _lower(self, tile: int, centres: Centres) -> Floats:
-        return lower_bounds(self._bounds[tile], self._tiles[tile], self._norms[tile], centres)
-
-    def _lay(self, bounds: Floats, ids: Ids, values: Floats) -> None:
-        inside = (ids >= self._first) & (ids < self._first + len(bounds))
-        places = ids[inside] - self._first
-        bounds[places] = np.minimum(bounds[places], values[inside])
-
-    def _vectors_of(self, ids: Ids) -> Floats:
-        vectors_MD = np.empty((len(ids), self._tiles[0].shape[1]), np.float32)
-        for vector_D, place in zip(vectors_MD, ids - self._first, strict=True):
-            tile, row = divmod(int(place), self._rows.tile_rows)
-            vector_D[:] = self._tiles[tile][row].numpy()
-        return vectors_MD
+        vectors_MD[places] = vectors
+    return vectors_MD

@@ -21,5 +21,5 @@ class RandomSampling:
         return rng.choice(request.candidate_ids(), request.labels_to_buy, replace=False)
 
     def least_memory(self, shape: PoolShape) -> int:
-        """Bytes: the ids for sale."""
-        return 8 * shape.num_rows
+        """Bytes: the ids for sale, a copy of them and their order."""
+        return 24 * shape.num_rows

@@ -41,6 +41,14 @@ def test_default_mode_repeats_the_published_code(file, num_shards):
     assert select(strategy, pool.request(strategy.needs, num_shards), stream(0, "test")).tolist() == expected
 
 
+@files_of("confidence", "entropy", "margin")
+@pytest.mark.parametrize("num_shards", [1, 4])
+def test_compatibility_mode_repeats_the_published_code(file, num_shards):
+    pool, expected, _ = golden(file)
+    strategy = STRATEGIES.get(file.stem.split("_")[0])(compatibility="labelbench")
+    assert select(strategy, pool.request(strategy.needs, num_shards), stream(0, "test")).tolist() == expected
+
+
 @files_of("galaxy")
 def test_galaxy_in_compatibility_mode_repeats_the_published_code(file):
     pool, expected, seed = golden(file)

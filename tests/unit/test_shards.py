@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import random_pool
 
+from labelbench_ray import shards
 from labelbench_ray.errors import SelectionError
 from labelbench_ray.shards import LocalWorkers, Shard, cut_into_shards, owner_of, spread_locally
 from labelbench_ray.strategies.base import Needs
@@ -67,6 +70,47 @@ def test_infinities_that_cancel_are_found_too():
     (rows,) = pool.shard_rows(BOTH)
     with pytest.raises(SelectionError, match="example 6"):
         rows.embeddings(1)
+
+
+def test_finite_numbers_whose_squares_overflow_are_no_fault():
+    pool = random_pool(num_rows=11, tile_rows=4, num_labeled=1, labels_to_buy=1)
+    pool.embeddings_ND[6] = 1e30
+    (rows,) = pool.shard_rows(BOTH)
+    np.testing.assert_array_equal(rows.embeddings(1), pool.embeddings_ND[4:8])
+
+
+def test_blocks_are_the_tile_in_order(monkeypatch):
+    monkeypatch.setattr(shards, "BLOCK_BYTES", 3 * 3 * 8)  # three rows of three classes
+    pool = random_pool(num_rows=23, tile_rows=8)
+    (rows,) = pool.shard_rows(BOTH)
+    for checked in (True, False):
+        blocks = list(rows.probs_in_blocks(1, checked=checked))
+        assert [len(block) for block in blocks] == [3, 3, 2]
+        np.testing.assert_array_equal(np.concatenate(blocks), pool.probs_NC[8:16])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_block_is_checked_when_it_is_handed_out(value, monkeypatch):
+    monkeypatch.setattr(shards, "BLOCK_BYTES", 3 * 3 * 8)
+    pool = random_pool(num_rows=23, tile_rows=8)
+    pool.probs_NC[12, 1] = value
+    (rows,) = pool.shard_rows(BOTH)
+    blocks = rows.probs_in_blocks(1)
+    assert len(next(blocks)) == 3
+    with pytest.raises(SelectionError, match="probability of example 12 is NaN or infinite"):
+        next(blocks)
+    assert len(list(rows.probs_in_blocks(1, checked=False))) == 3
+    with pytest.raises(SelectionError, match="probability of example 12 is NaN or infinite"):
+        rows.probs(1)
+
+
+@pytest.mark.parametrize(("read", "what"), [("probs", "probability"), ("embeddings", "embedding")])
+def test_a_tile_of_another_shape_than_told_is_refused(read, what):
+    pool = random_pool(num_rows=11, tile_rows=4, num_labeled=1, labels_to_buy=1)
+    (rows,) = pool.shard_rows(BOTH)
+    taller = replace(rows, tile_rows=5)
+    with pytest.raises(SelectionError, match=rf"{what} rows of tile 0 have shape \(4, [35]\), expected \(5, [35]\)"):
+        getattr(taller, read)(0)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

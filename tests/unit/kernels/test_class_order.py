@@ -1,100 +1,94 @@
-import itertools
-
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelbench_ray.kernels.class_order import PENDING, ClassOrder, class_margin
+from labelbench_ray.kernels import class_order as module
+from labelbench_ray.kernels.class_order import CompactOrder, RoomyOrder, Sorter, class_margin
 
 
-def order_of(text):
-    """An order read from left to right: 1 in the class, 0 outside, ? pending, . unlabelled; ids are positions."""
-    order = ClassOrder(1, -np.arange(len(text), dtype=float), np.arange(len(text)), len(text))
-    ids = np.array([place for place, mark in enumerate(text) if mark != "."], np.int64)
-    labels = np.array([PENDING if text[place] == "?" else int(text[place]) for place in ids], np.int64)
-    order.bring_up_to_date(ids, labels)
-    return order
+def descending(probs_N, largest_N):
+    return Sorter(len(probs_N)).descending(probs_N, largest_N)
+
+
+def plain_order(margins_N):
+    return np.argsort(-margins_N, kind="stable")
 
 
 def test_margins_order_predicted_rows_by_confidence():
     probs = np.array([[0.5, 0.3, 0.2], [0.9, 0.06, 0.04], [0.2, 0.7, 0.1]])
-    margins = class_margin(probs, 0)
-    assert np.argsort(-margins).tolist() == [1, 0, 2]
-    np.testing.assert_allclose(margins[2], -0.5, atol=1e-7)
+    margins = class_margin(probs[:, 0], probs.max(axis=1))
+    np.testing.assert_allclose(margins, [0.5e-8, 0.9e-8, -0.5 + 0.7e-8], rtol=0, atol=1e-16)
+    assert descending(probs[:, 0], probs.max(axis=1)).tolist() == [1, 0, 2]
 
 
-def test_two_classes_have_one_order():
-    probs = np.array([[0.3, 0.7], [0.6, 0.4]])
-    assert class_margin(probs, 1).tolist() == class_margin(probs, 0).tolist() == [0.3, 0.6]
+def test_without_largest_probabilities_rows_go_by_their_own():
+    assert descending(np.array([0.3, 0.6, 0.0, 0.6, 1.0]), None).tolist() == [4, 1, 3, 0, 2]
 
 
-def test_buys_the_middle_of_the_shortest_run_between_labels_that_disagree():
-    assert order_of("1....0...1.1").shortest_cut() == 7
-    assert order_of("1..0.1").shortest_cut() == 4
-    assert order_of("1..0..1").shortest_cut() == 1  # the first on ties, and the left of two middles
-    assert order_of("1...1...").shortest_cut() is None
-    assert order_of("..").shortest_cut() is None
+SPECIAL = [0.0, -0.0, 1.0, 0.5, 1e-45, 1e-30, 1e-9, 1e-8, 3e-8, 1 - 2**-24, 1 - 2**-23, 1 - 2**-53, 1.0000001, 7.0]
 
 
-def test_extends_around_a_cut_left_on_ties_right_if_strictly_nearer():
-    assert order_of("..1100.").beside_cut() == 1
-    assert order_of("..110.").beside_cut() == 5
-    assert order_of("10").beside_cut() is None
-    assert order_of(".11.").beside_cut() is None
-    assert order_of(".10....10.").beside_cut() == 6  # the largest position among equals on the left
+@given(seed=st.integers(0, 2**32 - 1), num_rows=st.integers(1, 40), dtype=st.sampled_from([np.float32, np.float64]))
+@settings(deadline=None, max_examples=150)
+def test_the_order_is_the_stable_sort_of_exact_margins(seed, num_rows, dtype):
+    """Where ties and near ties abound: saturated, denormal, a step apart, out of range."""
+    rng = np.random.default_rng(seed)
+    special_NC = rng.choice(rng.choice(SPECIAL, size=1 + seed % 6), size=(num_rows, 3))
+    probs_NC = np.where(rng.random((num_rows, 3)) < rng.random(), rng.random((num_rows, 3)), special_NC).astype(dtype)
+    largest_N = probs_NC.max(axis=1)
+    for probs_N in probs_NC.T:
+        assert descending(probs_N, largest_N).tolist() == plain_order(class_margin(probs_N, largest_N)).tolist()
+        assert descending(probs_N, None).tolist() == plain_order(probs_N.astype(np.float64)).tolist()
 
 
-def test_the_published_fallback_sees_one_polarity():
-    assert order_of(".10.").beside_cut(descending_only=True) is None
-    assert order_of(".01.").beside_cut(descending_only=True) == 0
+def softmax(logits_NC):
+    probs_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    return probs_NC / probs_NC.sum(axis=1, keepdims=True)
 
 
-def test_a_pending_row_splits_its_run():
-    assert order_of("1..?...0").shortest_cut() == 1
-    assert order_of("1?...0").shortest_cut() == 3
-    assert order_of("..?...0").shortest_cut() is None
+def test_rows_predicted_as_the_class_need_no_second_sort(monkeypatch):
+    """Their margins differ by less than 1e-8, and each has its own code all the same."""
+    monkeypatch.setattr(module, "_settle_equal_codes", lambda *_: None)
+    probs_N = np.random.default_rng(0).permutation(np.linspace(0.4, 1, 10_000, dtype=np.float32))
+    assert descending(probs_N, probs_N).tolist() == plain_order(probs_N).tolist()
 
 
-def test_an_answer_that_comes_late_counts():
-    order = order_of("1..?...0")
-    ids = np.array([0, 3, 7])
-    order.bring_up_to_date(ids, np.array([1, 1, 0]))
-    assert order.shortest_cut() == 5
-    assert order.num_free == 5
+@pytest.mark.parametrize("scale", [0.01, 1, 20, 200])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_rows_of_any_confidence_are_sorted_exactly(scale, dtype):
+    logits_NC = scale * np.random.default_rng(0).normal(size=(70_000, 5))
+    probs_NC = softmax(logits_NC).astype(dtype)
+    largest_N = probs_NC.max(axis=1)
+    expected = plain_order(class_margin(probs_NC[:, 2], largest_N))
+    np.testing.assert_array_equal(descending(probs_NC[:, 2], largest_N), expected)
+    np.testing.assert_array_equal(descending(probs_NC[:, 2], None), plain_order(probs_NC[:, 2].astype(np.float64)))
 
 
-def naive_cut(text):
-    best = None
-    marks = [place for place, mark in enumerate(text) if mark != "."]
-    for left, right in itertools.pairwise(marks):
-        if text[left] != text[right] and right - left > 1 and (best is None or right - left < best[0]):
-            best = (right - left, (left + right) // 2)
-    return best and best[1]
+@pytest.mark.parametrize("kind", [RoomyOrder, CompactOrder])
+@pytest.mark.parametrize("num_pool_rows", [1, 7, 256, 257, 1500])
+def test_an_order_tells_positions_of_rows_and_rows_at_positions(kind, num_pool_rows):
+    rng = np.random.default_rng(num_pool_rows)
+    ids = rng.permutation(num_pool_rows)[: max(1, num_pool_rows - 5)]  # the others are excluded
+    order = kind(ids, num_pool_rows)
+    positions = np.arange(len(ids))
+    assert order.num_rows == len(ids)
+    np.testing.assert_array_equal(order.positions_of(ids), positions)
+    np.testing.assert_array_equal(order.ids_at(positions[::-3]), ids[::-3])
+    assert [order.id_at(position) for position in positions.tolist()] == ids.tolist()
+    assert order.ids_at(positions[:0]).tolist() == []
 
 
-def naive_beside(text):
-    def free(places):
-        return next((place for place in places if text[place] == "."), None)
-
-    lefts, rights = [], []
-    for place in range(len(text) - 1):
-        if "." not in text[place : place + 2] and text[place] != text[place + 1]:
-            left, right = free(range(place, -1, -1)), free(range(place + 1, len(text)))
-            lefts += [(place - left, -left)] if left is not None else []
-            rights += [(right - place - 1, right)] if right is not None else []
-    if not lefts and not rights:
-        return None
-    if not lefts or (rights and min(rights)[0] < min(lefts)[0]):
-        return min(rights, key=lambda found: found[0])[1]
-    return -min(lefts)[1]
+def test_a_compact_order_takes_more_bytes_where_positions_need_more():
+    rows = (2**16 - 1) << 8
+    remembered = CompactOrder.num_bytes(0)
+    assert CompactOrder.num_bytes(rows) == 3 * rows + remembered
+    assert CompactOrder.num_bytes(rows + 1) == 5 * (rows + 1) + remembered
 
 
-@given(text=st.text("01.", min_size=1, max_size=25))
-@settings(deadline=None, max_examples=200)
-def test_agrees_with_a_plain_walk_along_the_order(text):
-    order = order_of(text)
-    assert order.shortest_cut() == naive_cut(text)
-    assert order.beside_cut() == naive_beside(text)
-    free = [place for place, mark in enumerate(text) if mark == "."]
-    assert [order.free_position(rank) for rank in range(order.num_free)] == free
-    assert order.is_free(np.arange(len(text))).nonzero()[0].tolist() == free
+def test_a_compact_order_forgets_what_it_found_and_finds_it_again():
+    ids = np.random.default_rng(0).permutation(40_000)
+    order = CompactOrder(ids, 40_000)
+    asked = np.random.default_rng(1).integers(40_000, size=200)
+    assert [order.id_at(position) for position in asked.tolist()] == ids[asked].tolist()
+    assert len(order._found) <= 16

@@ -1,0 +1,89 @@
+"""Who competes: the library, a plain numpy loop, and LabelBench's own class, each as a function of the budget."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from cases import OPTIONS, Case, Contestant
+from heads import head_scores
+from numpy.typing import NDArray
+from pools import TILE_ROWS, MappedScores, PoolFiles
+
+from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
+from labelbench_ray.strategies.base import STRATEGIES, Needs, SelectionRequest, Strategy
+from labelbench_ray.strategies.select import select
+
+Ids = NDArray[np.int64]
+Buy = Callable[[int], Ids]
+"""Buys that many labels, from the beginning."""
+
+
+def contestant(kind: Contestant, case: Case, pool: PoolFiles, source: Path | None) -> Buy:
+    """One who competes; what it reads is open before the clock starts."""
+    if kind == "ours":
+        return ours(case, pool)
+    if kind == "naive":
+        from naive import LOOPS
+
+        arrays = pool.arrays()
+        return lambda budget: LOOPS[case.strategy](arrays, budget, np.random.default_rng(0))
+    from labelbench import published
+
+    assert source is not None
+    return published(source, case.strategy, pool.arrays())
+
+
+def ours(case: Case, pool: PoolFiles) -> Buy:
+    """The library: a new request with new workers each time, as in a round of a trial."""
+    strategy: Strategy = STRATEGIES.get(case.strategy)(**OPTIONS.get(case.strategy, {}))
+    scores: Scores
+    if case.probabilities == "head":
+        scores = head_scores(pool)
+    else:
+        scores = MappedScores(pool.probs_file, pool.folder / "embeddings.npy")
+    truth_N, ids_L = pool.truth, pool.bought
+    taken_ids = np.sort(ids_L)
+    make_spread = _spread(case)
+
+    def buy(budget: int) -> Ids:
+        request = SelectionRequest(
+            num_rows=case.rows,
+            num_classes=case.classes,
+            tile_rows=TILE_ROWS,
+            labels_to_buy=budget,
+            ids_L=ids_L,
+            labels_L=truth_N[ids_L],
+            spread=make_spread(_shard_rows(case, strategy.needs, scores, taken_ids)),
+            width=scores.width if strategy.needs.embeddings else 0,
+            memory_bytes=int(case.memory_gib * 2**30),
+            ask=(lambda ids: truth_N[ids]) if strategy.needs.labels_in_batch else None,
+        )
+        return select(strategy, request, np.random.default_rng(0))
+
+    return buy
+
+
+def _spread(case: Case) -> Callable[[Sequence[ShardRows]], Spread]:
+    if not case.actors:
+        return spread_locally
+    from labelbench_ray.execution.on_ray.selection import actor_spread
+
+    return actor_spread(case.actors, 1.0, in_placement_group=False)
+
+
+def _shard_rows(case: Case, needs: Needs, scores: Scores, taken_ids: Ids) -> list[ShardRows]:
+    shards = cut_into_shards(case.rows, TILE_ROWS, max(case.shards, case.actors))
+    return [
+        ShardRows(
+            shard=shard,
+            num_rows=case.rows,
+            tile_rows=TILE_ROWS,
+            taken_ids=taken_ids,
+            probabilities=scores if needs.probabilities else None,
+            representations=scores if needs.embeddings else None,
+            threads=case.threads,
+            memory_bytes=int(case.memory_gib * 2**30) // len(shards),
+            device=case.device,
+        )
+        for shard in shards
+    ]

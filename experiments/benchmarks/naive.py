@@ -1,0 +1,111 @@
+"""The plain loops: each strategy as a competent researcher writes it in numpy, with whole arrays.
+
+A baseline, and a second opinion: where the law leaves nothing to chance, or chance is drawn in the same way, they buy
+the same rows as the library does. Nothing here is clever on purpose; nothing is slow on purpose either.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from naive_bait import bait
+from naive_cuts import direct, galaxy
+from numpy.typing import NDArray
+from pools import PoolArrays
+
+Floats = NDArray[np.floating[Any]]
+Ids = NDArray[np.int64]
+
+ROWS_AT_ONCE = 8192
+"""Rows of a distance table that is reduced at once."""
+
+
+def for_sale(pool: PoolArrays) -> Ids:
+    """Ids of the rows that are not bought, ascending."""
+    mask_N = np.ones(len(pool.truth_N), bool)
+    mask_N[pool.ids_L] = False
+    return np.flatnonzero(mask_N)
+
+
+def random(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """Uniformly without replacement."""
+    return rng.choice(for_sale(pool), budget, replace=False)
+
+
+def _lowest(scores_N: Floats, pool: PoolArrays, budget: int) -> Ids:
+    ids = for_sale(pool)
+    return ids[np.argsort(scores_N[ids], kind="stable")[:budget]]
+
+
+def margin(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """Smallest gap between the two largest probabilities, ties to the lowest id."""
+    top_N2 = np.partition(pool.probs_NC, -2, axis=1)[:, -2:].astype(np.float64)
+    return _lowest(top_N2[:, 1] - top_N2[:, 0], pool, budget)
+
+
+def confidence(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """Lowest largest probability, ties to the lowest id."""
+    return _lowest(pool.probs_NC.max(axis=1), pool, budget)
+
+
+def entropy(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """Highest entropy, ties to the lowest id."""
+    logs_NC = np.log(np.maximum(pool.probs_NC, np.finfo(np.float32).tiny))
+    return _lowest((pool.probs_NC * logs_NC).sum(axis=1, dtype=np.float64), pool, budget)
+
+
+def badge(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """k-means++ on gradient embeddings: one pass over all rows per label."""
+    ids = for_sale(pool)
+    v_ND = pool.embeddings_ND[ids]
+    q_NC = pool.probs_NC[ids]
+    q_NC[np.arange(len(ids)), q_NC.argmax(axis=1)] -= 1
+    a_N = np.einsum("nc,nc->n", q_NC, q_NC) * np.einsum("nd,nd->n", v_ND, v_ND)
+    chosen = [int(a_N.argmax())]
+    nearest_N = np.full(len(ids), np.inf, np.float32)
+    while len(chosen) < budget:
+        last = chosen[-1]
+        distance_N = a_N + a_N[last] - 2 * (q_NC @ q_NC[last]) * (v_ND @ v_ND[last])
+        np.minimum(nearest_N, np.maximum(distance_N, 0), out=nearest_N)
+        nearest_N[last] = 0
+        mass_N = np.cumsum(nearest_N, dtype=np.float64)
+        chosen.append(int(np.searchsorted(mass_N, rng.random() * mass_N[-1], side="right")))
+    return ids[chosen]
+
+
+def coreset(pool: PoolArrays, budget: int, rng: np.random.Generator) -> Ids:
+    """Greedy k-center: one pass over all rows per label, in float64 so that near ties fall as they should."""
+    ids = for_sale(pool)
+    v_ND = pool.embeddings_ND[ids].astype(np.float64)
+    norms_N = np.einsum("nd,nd->n", v_ND, v_ND)
+    nearest_N = _to_nearest(v_ND, norms_N, pool.embeddings_ND[pool.ids_L].astype(np.float64))
+    chosen: list[int] = []
+    while len(chosen) < budget:
+        best = int(nearest_N.argmax())
+        chosen.append(best)
+        np.minimum(nearest_N, norms_N + norms_N[best] - 2 * (v_ND @ v_ND[best]), out=nearest_N)
+        nearest_N[chosen] = -np.inf
+    return ids[chosen]
+
+
+def _to_nearest(rows_ND: Floats, norms_N: Floats, centres_LD: Floats) -> Floats:
+    """(N,) squared distance to the nearest centre."""
+    norms_L = np.einsum("ld,ld->l", centres_LD, centres_LD)
+    nearest_N = np.full(len(rows_ND), np.inf)
+    for first in range(0, len(rows_ND) if len(centres_LD) else 0, ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        nearest_N[part] = (norms_L - 2 * rows_ND[part] @ centres_LD.T).min(axis=1) + norms_N[part]
+    return nearest_N
+
+
+LOOPS: dict[str, Callable[[PoolArrays, int, np.random.Generator], Ids]] = {
+    "random": random,
+    "margin": margin,
+    "confidence": confidence,
+    "entropy": entropy,
+    "badge": badge,
+    "coreset": coreset,
+    "galaxy": galaxy,
+    "direct": direct,
+    "bait": bait,
+}

@@ -47,6 +47,10 @@ class FisherRows(NamedTuple):
         x_BD, probs_BC = (torch.cat(parts) for parts in zip(self[:2], others[:2], strict=True))
         return FisherRows(x_BD, probs_BC, self.num_top)
 
+    def put(self, place: int, others: "FisherRows", other: int) -> None:
+        """Replace a row by one of others."""
+        self.x_BD[place], self.probs_BC[place] = others.x_BD[other], others.probs_BC[other]
+
 
 def class_probabilities(probs_BC: Floats, approximation: Approximation) -> torch.Tensor:
     """(B, C) float64 probabilities that sum to 1, or (B, 2) of the prediction being right and wrong if binary."""
@@ -130,13 +134,8 @@ def _gains(tables: torch.Tensor, rows: FisherRows, sign: int) -> torch.Tensor:
     factors = class_factors(rows)
     inner, weights = factors.mT @ around_x.view(2, -1, num_free, num_free) @ factors
     inner.diagonal(dim1=1, dim2=2).add_(sign)
-    return inverse_trace(inner, weights)
-
-
-def inverse_trace(inner_BRR: torch.Tensor, weights_BRR: torch.Tensor) -> torch.Tensor:
-    """(B,) tr(K^-1 V) of symmetric matrices; NaN or infinite where K is singular."""
-    inverse_BRR, _ = torch.linalg.inv_ex(inner_BRR)
-    return torch.sum(inverse_BRR * weights_BRR, dim=(1, 2))
+    inverse, _ = torch.linalg.inv_ex(inner)
+    return torch.sum(inverse * weights, dim=(1, 2))
 
 
 def _class_products(rows: FisherRows, class_i: torch.Tensor, class_j: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,15 @@ x_i (x) S_i of those rows and J a diagonal of +1 (in) and -1 (out), Woodbury's i
 U^T A U needs no n x n product, because U is made of x and S: (x (x) I)^T A (x (x) I) first, which is R x R.
 """
 
+import functools
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from labelbench_ray.kernels.fisher import FisherRows, class_factors, inverse_trace, whole_matrix
+from labelbench_ray.kernels.fisher import FisherRows, class_factors, whole_matrix
+from labelbench_ray.types import Floats
 
 PANEL_WIDTH = 512
 """Columns of a panel. Wider ones multiply faster, narrower ones leave out more of what symmetry gives for free."""
@@ -29,6 +33,22 @@ class _Panel(NamedTuple):
     last: int
     both: torch.Tensor
     """(2, (D - first) R, (last - first) R)."""
+
+
+class Factored(NamedTuple):
+    """Rows as changes of the objective see them: x, and S with P = S S^T."""
+
+    x_BD: Floats
+    factors_BRr: Floats
+
+    @classmethod
+    def of(cls, rows: FisherRows) -> "Factored":
+        """From their probabilities."""
+        return cls(rows.x_BD.numpy(), class_factors(rows).numpy())
+
+    def take(self, places: slice | NDArray[np.int64] | list[int]) -> "Factored":
+        """Some of the rows."""
+        return Factored(self.x_BD[places], self.factors_BRr[places])
 
 
 class FisherObjective:
@@ -64,34 +84,45 @@ class FisherObjective:
             whole[:, below, columns] = both
         return whole
 
-    def swap_gains(self, rows: FisherRows) -> torch.Tensor:
+    def swap_gains(self, rows: Factored) -> Floats:
         """(B - 1,) by how much the value falls if the first row is taken out and one of the others put in instead.
 
         NaN or infinite where the first row cannot be missed (M would be singular).
         """
-        factors = class_factors(rows)
+        factors = rows.factors_BRr
         own, crossed = self._around(rows.x_BD)
-        own = factors.mT @ own @ factors
-        crossed = (factors[0].mT @ crossed @ factors)[:, 1:]
-        upper = torch.cat([own[:, :1].expand_as(crossed), crossed], dim=3)
-        lower = torch.cat([crossed.mT, own[:, 1:]], dim=3)
-        inner, weights = torch.cat([upper, lower], dim=2)
-        inner.diagonal(dim1=1, dim2=2).add_(_signs([-1, 1], factors.shape[2]))
-        return inverse_trace(inner, weights)
+        turned = factors.swapaxes(1, 2)
+        (k_own, v_own), (k_crossed, v_crossed) = turned @ own @ factors, turned[0] @ crossed[:, 1:] @ factors[1:]
+        diagonal = np.arange(factors.shape[2])
+        k_own[0, diagonal, diagonal] -= 1
+        k_own[1:, diagonal, diagonal] += 1
+        # K and V = U^T W U have four blocks. The row put in is eliminated first: its block is I and more.
+        added = _inverse(k_own[1:])
+        pulled = k_crossed @ added
+        removed = _inverse(k_own[0] - pulled @ k_crossed.swapaxes(1, 2))
+        rest = v_own[0] + (pulled @ v_own[1:] - 2 * v_crossed) @ pulled.swapaxes(1, 2)
+        gains: Floats = (added * v_own[1:]).sum(axis=(1, 2)) + (removed * rest).sum(axis=(1, 2))
+        return gains
 
-    def change(self, rows: FisherRows, signs: list[int]) -> None:
+    def change(self, rows: Factored, signs: tuple[int, ...]) -> None:
         """Put rows into the set (sign 1) and take rows out of it (sign -1)."""
-        factors = class_factors(rows)
-        carried = (factors.mT @ self._times(rows.x_BD)).flatten(1, 2)
-        inner, weights = _against(rows.x_BD, factors, carried)
-        inner.diagonal().add_(_signs(signs, factors.shape[2]))
-        inverse = torch.linalg.inv(inner)
+        x_BD, factors = rows
+        rank = factors.shape[2]
+        order = self._num_free * self._width
+        carried = (factors.swapaxes(1, 2) @ self._times(x_BD)).reshape(2, -1, order)
+        inner, weights = _against(x_BD, factors, carried)
+        inner = inner + _signs(signs, rank)
+        inverse = np.linalg.inv(inner)
         self.value -= float((inverse * weights).sum())
         # With Y = U^T A, Z = U^T W and V = U^T W U: A falls by Y^T K^-1 Y, and W by Y^T L + L^T Y where
         # L = K^-1 (Z - V K^-1 Y / 2), which is A' F A' multiplied out.
         ya, yw = carried
         solved = inverse @ ya
         lowered = inverse @ (yw - 0.5 * (weights @ solved))
+        self._subtract(torch.from_numpy(ya), torch.from_numpy(solved), torch.from_numpy(lowered))
+
+    def _subtract(self, ya: torch.Tensor, solved: torch.Tensor, lowered: torch.Tensor) -> None:
+        """Y^T K^-1 Y from A, and Y^T L + L^T Y from W, in place."""
         ya_columns, lowered_columns = ya.T.contiguous(), lowered.T.contiguous()
         for first, last, both in self._panels:
             columns, below = self._places(first, last), self._places(first, self._width)
@@ -99,47 +130,49 @@ class FisherObjective:
             both[1].addmm_(ya_columns[below], lowered[:, columns], alpha=-1)
             both[1].addmm_(lowered_columns[below], ya[:, columns], alpha=-1)
 
-    def _around(self, x_BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _around(self, x_BD: Floats) -> tuple[Floats, Floats]:
         """(2, B, R, R) twice: with x_b on both sides of A and of W, and with the first x on the left, x_b on the right.
 
         What lies above the diagonal is the transpose of what lies below, the two x exchanged, and the squares on the
         diagonal are half in either.
         """
-        own, crossed = x_BD.new_zeros(2, 2, len(x_BD), self._num_free, self._num_free)
-        own_and_first = torch.stack([x_BD, x_BD[:1].expand_as(x_BD)], dim=1)[:, None]
+        own, crossed = np.zeros((2, 2, len(x_BD), self._num_free, self._num_free))
+        own_and_first = np.stack([x_BD, np.broadcast_to(x_BD[:1], x_BD.shape)], axis=1)[:, None]
         for first, last, both in self._panels:
-            halved = torch.cat([0.5 * x_BD[:, first:last], x_BD[:, last:]], dim=1)
-            left = self._from_left(halved, both).view(*own.shape[:3], last - first, self._num_free)
-            by_own, by_first = (own_and_first[..., first:last] @ left).unbind(3)
-            own += by_own
-            crossed += by_first.mT + (x_BD[:, first:last] @ left[:, 0]).transpose(1, 2)
-        return own + own.mT, crossed
+            halved = x_BD[:, first:].copy()
+            halved[:, : last - first] *= 0.5
+            left = self._from_left(halved, both.numpy()).reshape(*own.shape[:3], last - first, self._num_free)
+            found = own_and_first[..., first:last] @ left
+            own += found[:, :, :, 0]
+            crossed += found[:, :, :, 1].swapaxes(2, 3)
+            crossed += (x_BD[:, first:last] @ left[:, 0]).swapaxes(1, 2)
+        return own + own.swapaxes(2, 3), crossed
 
-    def _times(self, x_BD: torch.Tensor) -> torch.Tensor:
+    def _times(self, x_BD: Floats) -> Floats:
         """(2, B, R, n) (x_b (x) I)^T A and (x_b (x) I)^T W."""
-        result = x_BD.new_zeros(2, len(x_BD), self._num_free, self._num_free * self._width)
+        result = np.zeros((2, len(x_BD), self._num_free, self._num_free * self._width))
         for first, last, both in self._panels:
-            result[..., self._places(first, last)] += self._from_left(x_BD[:, first:], both)
+            result[..., self._places(first, last)] += self._from_left(x_BD[:, first:], both.numpy())
             if last < self._width:
-                below = both[:, (last - first) * self._num_free :]
-                right = x_BD[:, first:last] @ below.view(2, -1, last - first, self._num_free)
-                result[..., self._places(last, self._width)] += right.permute(0, 2, 3, 1)
+                below = both.numpy()[:, (last - first) * self._num_free :]
+                right = x_BD[:, first:last] @ below.reshape(2, -1, last - first, self._num_free)
+                result[..., self._places(last, self._width)] += right.transpose(0, 2, 3, 1)
         return result
 
-    def _from_left(self, x_BD: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    def _from_left(self, x_BD: Floats, both: Floats) -> Floats:
         """(2, B, R, columns) a panel with x_b, as many directions as it has rows for, on the left."""
-        product = torch.matmul(x_BD, both.view(2, x_BD.shape[1], -1))
-        return product.view(2, len(x_BD), self._num_free, -1)
+        product = x_BD @ both.reshape(2, x_BD.shape[1], -1)
+        return product.reshape(2, len(x_BD), self._num_free, -1)
 
     def _places(self, first: int, last: int) -> slice:
         """Where directions first .. last-1 lie among the n."""
         return slice(first * self._num_free, last * self._num_free)
 
 
-def _against(x_BD: torch.Tensor, factors: torch.Tensor, carried: torch.Tensor) -> torch.Tensor:
+def _against(x_BD: Floats, factors: Floats, carried: Floats) -> Floats:
     """(2, B r, B r) U^T A U and U^T W U from (2, B r, n) U^T A and U^T W."""
-    by_x = x_BD @ carried.view(2, carried.shape[1], x_BD.shape[1], -1)
-    return torch.matmul(by_x.transpose(1, 2), factors).transpose(1, 2).flatten(2)
+    by_x = x_BD @ carried.reshape(2, carried.shape[1], x_BD.shape[1], -1)
+    return (by_x.swapaxes(1, 2) @ factors).swapaxes(1, 2).reshape(2, carried.shape[1], -1)
 
 
 def mean_eigenvalue(pairs: torch.Tensor, num_free: int, width: int) -> float:
@@ -168,5 +201,13 @@ def _ridged_inverse(matrix: torch.Tensor, fisher: torch.Tensor, num_free: int, r
         ridge = max(10 * ridge, SINGULAR_RIDGE * float(fisher.diagonal().mean())) or 1.0
 
 
-def _signs(signs: list[int], rank: int) -> torch.Tensor:
-    return torch.tensor(signs, dtype=torch.float64).repeat_interleave(rank)
+def _inverse(matrices: Floats) -> Floats:
+    """Of each; NaN or infinite where there is none."""
+    found: Floats = torch.linalg.inv_ex(torch.from_numpy(matrices))[0].numpy()
+    return found
+
+
+@functools.cache
+def _signs(signs: tuple[int, ...], rank: int) -> Floats:
+    """J."""
+    return np.diag(np.repeat(np.array(signs, float), rank))

@@ -30,19 +30,18 @@ def tile_moments(rows_TD: Floats, usable_T: NDArray[np.bool_], device: str = "cp
     The products are float32, of rows centred on the tile's own mean, so nothing cancels: an error of 1e-7 in a
     covariance turns a principal direction by no more than that over the gap to the next one.
     """
-    centred = operand(rows_TD, device)
-    unusable = torch.from_numpy(~usable_T).to(centred.device)
-    centred[unusable] = 0
-    count = int(usable_T.sum())
-    mean_D = (centred.sum(dim=0, dtype=torch.float64) / max(1, count)).float()
-    centred -= mean_D
-    centred[unusable] = 0
-    columns_DT = centred.T.contiguous()
-    scatter_DD = torch.zeros(len(columns_DT), len(columns_DT), dtype=torch.float64, device=centred.device)
+    unusable = torch.from_numpy(np.flatnonzero(~usable_T)).to(device)
+    columns_DT = operand(rows_TD, device).T.contiguous()
+    columns_DT[:, unusable] = 0
+    num_rows = int(usable_T.sum())
+    mean_D = (columns_DT.sum(dim=1, dtype=torch.float64) / max(1, num_rows)).float()
+    columns_DT -= mean_D[:, None]
+    columns_DT[:, unusable] = 0
+    scatter_DD = torch.zeros(len(columns_DT), len(columns_DT), dtype=torch.float64, device=device)
     for first in range(0, len(columns_DT), COLUMNS_AT_ONCE):
         strip = columns_DT[first : first + COLUMNS_AT_ONCE]
         scatter_DD[first : first + COLUMNS_AT_ONCE, first:] = product(strip, columns_DT[first:])
-    return Moments(count, mean_D.double().cpu().numpy(), scatter_DD.cpu().numpy())
+    return Moments(num_rows, mean_D.double().cpu().numpy(), scatter_DD.cpu().numpy())
 
 
 def joined(one: Moments, two: Moments) -> Moments:
@@ -71,6 +70,6 @@ def projected(rows_TD: Floats, mean_D: Floats, directions: Floats | None, device
         part = rows_TD[first : first + ROWS_AT_ONCE]
         wide = torch.empty(part.shape, dtype=torch.float64)
         wide.numpy()[...] = part
-        centred = wide.to(device).sub_(mean)
-        blocks.append(centred if along is None else centred @ along)
+        wide = wide.to(device)
+        blocks.append(wide - mean if along is None else wide @ along - mean @ along)
     return torch.cat(blocks)

@@ -1,20 +1,21 @@
 """BAIT: buy the rows that tell most about the last layer's weights, by Fisher information (Ash et al., 2021)."""
 
+import functools
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 
 from labelbench_ray.errors import SelectionError, SpecError
-from labelbench_ray.kernels.fisher import Approximation, FisherRows, gains
-from labelbench_ray.kernels.fisher_objective import FisherObjective
+from labelbench_ray.kernels.fisher import Approximation, gains
+from labelbench_ray.kernels.fisher_objective import Factored
 from labelbench_ray.kernels.products import single_threaded
 from labelbench_ray.strategies.base import Compatibility, Needs, PoolShape, SelectionRequest
 from labelbench_ray.strategies.fisher_pool import FisherPool
-from labelbench_ray.types import Ids
+from labelbench_ray.types import Floats, Ids
 
-SWAPS_AT_ONCE = 64
+SWAPS_AT_ONCE = 32
 """Whose proposals are drawn and read together."""
 
 ROUNDING = 1e-12
@@ -70,7 +71,7 @@ class Bait:
         """Ids in the order of the places that they took (swap) or in which they were added (greedy)."""
         if request.task != "multi_class":
             raise SelectionError("bait", f"needs the probabilities of a multi_class task, got {request.task}")
-        with single_threaded():
+        with single_threaded(), _numpy_threads().limit(limits=1, user_api="blas"):
             if self.compatibility == "labelbench":
                 return swap_as_published(self, request, np.random.RandomState(int(rng.integers(2**32))))
             if self.search == "greedy":
@@ -78,7 +79,7 @@ class Bait:
             return swap(self, request, StreamDraws(request.candidate_ids(), self.proposed_additions, rng))
 
     def least_memory(self, shape: PoolShape) -> int:
-        """Bytes: seven matrices as wide as classes times directions, sums on their way, two tiles and the batch."""
+        """Bytes: seven matrices as wide as classes times directions, sums on their way, two tiles, and rows tried."""
         classes = 2 if self.approximation == "binary" else shape.num_classes
         width = shape.width if self.pca_width is None else min(self.pca_width, shape.width)
         order = (classes - 1) * width
@@ -86,8 +87,18 @@ class Bait:
         levels = 2 + int(np.ceil(np.log2(max(2, shape.num_rows / shape.tile_rows))))
         sums = levels * (2 * (order + classes) * (order + width) // 4 + shape.width**2)
         tiles = 2 * shape.tile_rows * (shape.width + shape.num_classes)
+        rank = min(classes, self.top_classes) if self.approximation == "top_classes" else classes
+        factors = SWAPS_AT_ONCE * (1 + self.proposed_additions) * classes * rank
         batch = (2 if self.search == "greedy" else 1) * shape.labels_to_buy * (classes + width)
-        return 8 * (7 * order**2 + sums + tiles + batch) + 24 * shape.num_rows
+        return 8 * (7 * order**2 + sums + tiles + factors + batch) + 24 * shape.num_rows
+
+
+@functools.cache
+def _numpy_threads() -> Any:
+    """How many threads numpy's products run on; to look for the library takes milliseconds."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 class Draws(Protocol):
@@ -121,7 +132,7 @@ class StreamDraws:
 
     def proposals(self, batch: list[int], num_swaps: int) -> list[list[int]]:
         """Rows for sale outside the batch, uniformly, for each swap anew."""
-        outside = np.setdiff1d(self._candidate_ids, batch, assume_unique=True)
+        outside = self._candidate_ids[~np.isin(self._candidate_ids, batch, kind="table")]
         count = min(self._proposed_additions, len(outside))
         return [np.sort(self._rng.choice(outside, count, replace=False)).tolist() for _ in range(num_swaps)]
 
@@ -168,38 +179,34 @@ def swap(bait: Bait, request: SelectionRequest, draws: Draws) -> Ids:
         for first in range(0, len(batch), draws.swaps_at_once):
             places = range(first, min(first + draws.swaps_at_once, len(batch)))
             proposals = draws.proposals(batch, len(places))
-            known_ids = np.unique(np.concatenate(proposals).astype(np.int64))
-            known = pool.rows(known_ids)
+            other_ids = np.unique(np.concatenate(proposals).astype(np.int64))
+            known = rows.take(slice(places.start, places.stop)).followed_by(pool.rows(other_ids))
+            factored = Factored.of(known)
             members = set(batch)
-            for place, proposed in zip(places, proposals, strict=True):
+            for removed, proposed in enumerate(proposals):
                 # Others may have entered the batch since they were drawn.
-                others = np.array([row for row in proposed if row not in members], np.int64)
-                found = known.take(torch.from_numpy(known_ids.searchsorted(others)))
-                best = _swap_one(objective, rows, place, found, exactly)
-                if best is not None:
-                    batch[place] = int(others[best])
-                    members.add(batch[place])
+                added = np.array([row for row in proposed if row not in members], np.int64)
+                tried = np.append(removed, len(places) + other_ids.searchsorted(added))
+                best = _best(objective.swap_gains(factored.take(tried)), objective.value, exactly)
+                if best is None:
+                    continue
+                objective.change(factored.take(tried[[0, best + 1]]), (-1, 1))
+                rows.put(places[removed], known, tried[best + 1])
+                batch[places[removed]] = int(added[best])
+                members.add(batch[places[removed]])
     return np.array(batch, np.int64)
 
 
-def _swap_one(
-    objective: FisherObjective, batch: FisherRows, place: int, others: FisherRows, exactly: bool
-) -> int | None:
-    """Put the best of the others into this place of the batch, if any is better than what is there, and tell which.
+def _best(gains_B: Floats, value: float, exactly: bool) -> int | None:
+    """The largest gain, the first of equals, if there is any.
 
-    Gains are compared in single precision, so that rounding decides nothing between copies of a row, or ``exactly``.
+    They are compared in single precision, so that rounding decides nothing between copies of a row, or ``exactly``.
     """
-    rows = batch.take(slice(place, place + 1)).followed_by(others)
-    gains_B = objective.swap_gains(rows).numpy()
-    least = 0.0 if exactly else ROUNDING * objective.value
-    gains_B = np.where((gains_B > least) & (gains_B < objective.value), gains_B, 0.0)
-    gains_B = gains_B if exactly else gains_B.astype(np.float32)
+    least = 0.0 if exactly else ROUNDING * value
+    gains_B = np.where((gains_B > least) & (gains_B < value), gains_B, 0.0)
     if not gains_B.any():
         return None
-    best = int(gains_B.argmax())
-    objective.change(rows.take(torch.tensor([0, best + 1])), [-1, 1])
-    batch.x_BD[place], batch.probs_BC[place] = others.x_BD[best], others.probs_BC[best]
-    return best
+    return int((gains_B if exactly else gains_B.astype(np.float32)).argmax())
 
 
 def grow_and_prune(bait: Bait, request: SelectionRequest) -> Ids:
@@ -211,14 +218,14 @@ def grow_and_prune(bait: Bait, request: SelectionRequest) -> Ids:
     while len(chosen) < min(2 * request.labels_to_buy, left):
         best = pool.best_addition(pool.tables(objective), chosen[-1:])
         chosen = np.append(chosen, best)
-        objective.change(pool.rows(chosen[-1:]), [1])
+        objective.change(Factored.of(pool.rows(chosen[-1:])), (1,))
     rows = pool.rows(chosen)
     while len(chosen) > request.labels_to_buy:
         tables = torch.from_numpy(pool.tables(objective))
         losses = -gains(tables, rows, -1).float().numpy()
         # Of rows that can equally be missed the highest id goes.
         missed = int(np.lexsort((-chosen, losses))[0])
-        objective.change(rows.take(slice(missed, missed + 1)), [-1])
+        objective.change(Factored.of(rows.take(slice(missed, missed + 1))), (-1,))
         kept = np.delete(np.arange(len(chosen)), missed)
         chosen, rows = chosen[kept], rows.take(torch.from_numpy(kept))
     return chosen

@@ -4,7 +4,7 @@ import torch
 
 from labelbench_ray.kernels import fisher_objective
 from labelbench_ray.kernels.fisher import FisherRows, fisher_sum
-from labelbench_ray.kernels.fisher_objective import FisherObjective, mean_eigenvalue
+from labelbench_ray.kernels.fisher_objective import Factored, FisherObjective, mean_eigenvalue
 
 WIDTH = 5
 RIDGE = 0.3
@@ -58,7 +58,7 @@ def test_the_value_stays_that_of_the_dense_formula_while_rows_come_and_go(panel_
         ([0], [-1], [1, 9, 3, 7]),
         ([1, 3, 11], [-1, -1, 1], [9, 7, 11]),
     ]:
-        objective.change(rows.take(torch.tensor(changed)), signs)
+        objective.change(Factored.of(rows.take(torch.tensor(changed))), tuple(signs))
         assert objective.value == pytest.approx(value(matrices, chosen), rel=1e-9)
 
 
@@ -66,7 +66,7 @@ def test_the_value_stays_that_of_the_dense_formula_while_rows_come_and_go(panel_
 def test_what_is_kept_after_changes_is_what_a_new_start_gives(panel_width, num_classes, num_top):
     rows = some_rows(num_classes, num_top)
     objective = objective_of(rows, [0, 1, 2, 3])
-    objective.change(rows.take(torch.tensor([2, 9])), [-1, 1])
+    objective.change(Factored.of(rows.take(torch.tensor([2, 9]))), (-1, 1))
     fresh = objective_of(rows, [0, 1, 9, 3])
     np.testing.assert_allclose(objective.matrices().numpy(), fresh.matrices().numpy(), atol=1e-9)
 
@@ -76,14 +76,14 @@ def test_swap_gains_are_those_of_the_dense_formula(panel_width, num_classes, num
     rows = some_rows(num_classes, num_top)
     matrices = dense(rows)
     before = value(matrices, [0, 1, 2, 3])
-    gains = objective_of(rows, [0, 1, 2, 3]).swap_gains(rows.take(torch.tensor([2, 5, 6, 7])))
+    gains = objective_of(rows, [0, 1, 2, 3]).swap_gains(Factored.of(rows.take(torch.tensor([2, 5, 6, 7]))))
     expected = [before - value(matrices, [0, 1, other, 3]) for other in (5, 6, 7)]
-    np.testing.assert_allclose(gains.numpy(), expected, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(gains, expected, rtol=1e-8, atol=1e-9)
 
 
 def test_without_others_there_is_nothing_to_gain():
     rows = some_rows(3)
-    assert objective_of(rows, [0, 1]).swap_gains(rows.take(torch.tensor([1]))).shape == (0,)
+    assert objective_of(rows, [0, 1]).swap_gains(Factored.of(rows.take(torch.tensor([1])))).shape == (0,)
 
 
 def test_a_singular_sum_gets_a_small_ridge():

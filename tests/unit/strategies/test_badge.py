@@ -53,7 +53,7 @@ PATHS = {
 }
 
 
-@pytest.mark.parametrize(
+ways = pytest.mark.parametrize(
     ("patience", "first", "path", "rectified"),
     [
         (0.0, "largest", "float32", False),
@@ -64,7 +64,20 @@ PATHS = {
     ],
     ids=["passes always", "passes at times", "default, class by class", "never, rough", "never, rough and signed"],
 )
+
+
+@ways
 def test_ordered_outcomes_follow_the_k_means_pp_law(monkeypatch, patience, first, path, rectified):
+    check_law(monkeypatch, patience, first, path, rectified, DRAWS)
+
+
+@pytest.mark.slow
+@ways
+def test_ordered_outcomes_follow_the_k_means_pp_law_closely(monkeypatch, patience, first, path, rectified):
+    check_law(monkeypatch, patience, first, path, rectified, 20 * DRAWS)
+
+
+def check_law(monkeypatch, patience, first, path, rectified, draws):
     for name, value in PATHS[path].items():
         monkeypatch.setattr(falls, name, value)
     monkeypatch.setattr(badge, "FEWEST", 3)  # several blocks a selection
@@ -75,10 +88,10 @@ def test_ordered_outcomes_follow_the_k_means_pp_law(monkeypatch, patience, first
     assert sum(expected.values()) == pytest.approx(1)
     rng = stream(0, "test")
     request = pool.request(Badge.needs)
-    drawn = [tuple(spread_out(request, rng, first=first, patience=patience).tolist()) for _ in range(DRAWS)]
+    drawn = [tuple(spread_out(request, rng, first=first, patience=patience).tolist()) for _ in range(draws)]
     assert set(drawn) <= set(expected)
     counts = np.array([drawn.count(outcome) for outcome in expected])
-    chances = np.array(list(expected.values())) * DRAWS
+    chances = np.array(list(expected.values())) * draws
     rare = chances < 5  # the usual rule of the test: pool what is expected less than five times
     if rare.any():
         counts = np.append(counts[~rare], counts[rare].sum())

@@ -4,8 +4,6 @@ A margin is coded in 31 bits so that a larger margin never has a larger code, ro
 rows that share a code with another are then put right by their float64 margins. So codes only decide how long it takes.
 """
 
-from typing import Any, Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +12,6 @@ from labelbench_ray.types import Floats, Ids
 
 Positions = NDArray[np.int64]
 
-ROWS_REMEMBERED = 1 << 10  # around a row that was sought, four blocks,
-STRETCHES_REMEMBERED = 16  # in each order
 ROWS_AT_ONCE = 1 << 15  # whose margins, in float64, stay in the second-level cache while they are coded
 TWO = np.float64(2).view(np.int64)
 # A code is how far the leading bits of a float64 are from those of 2. With so many bits cut off, 31 bits tell apart
@@ -95,108 +91,41 @@ def _settle_equal_codes(order_N: Ids, codes_N: NDArray[np.int32], probs_N: Float
         order_N[places] = ids[np.lexsort((-margins, runs))]
 
 
-class ClassOrder(Protocol):
-    """The rows of a pool in the order of one class; position 0 has the largest margin. Excluded rows are not in it."""
+class ClassOrder:
+    """The rows of a pool in the order of one class; position 0 has the largest margin. Excluded rows are not in it.
 
-    @property
-    def num_rows(self) -> int:
-        """How many rows are in the order."""
-        ...
+    4 bytes a row, in memory that is handed to it. Cell i holds the position of row i, and in the bits which that leaves
+    over, in which stretch of the pool the row at position i lies: to find it is to search a stretch.
+    """
+
+    def __init__(self, order: Ids, cells_N: NDArray[np.uint32]) -> None:
+        """``cells_N`` is memory to write to, a cell for each row of the pool."""
+        self.num_rows, self._cells = len(order), cells_N
+        position_bits = max(1, (len(cells_N) - 1).bit_length())
+        self._position_bits, self._mask = np.uint32(position_bits), np.uint32((1 << position_bits) - 1)
+        self._stretch_bits = max(0, 2 * position_bits - 32)  # a stretch has 2 to the power of this many rows
+        if len(order) < len(cells_N):
+            cells_N.fill(self._mask)
+        cells_N[order] = np.arange(len(order), dtype=np.uint32)
+        stretches = order.astype(np.uint32)
+        stretches >>= np.uint32(self._stretch_bits)
+        stretches <<= self._position_bits
+        cells_N[: len(order)] |= stretches
 
     def positions_of(self, ids: Ids) -> Positions:
         """Where rows that are in the order stand."""
-        ...
+        return (self._cells[ids] & self._mask).astype(np.int64)
 
     def ids_at(self, positions: Positions) -> Ids:
         """Which rows stand there."""
-        ...
-
-    def id_at(self, position: int) -> int:
-        """Which row stands there."""
-        ...
-
-
-class RoomyOrder:
-    """An order kept in both directions: 8 bytes a row."""
-
-    def __init__(self, order: Ids, num_pool_rows: int) -> None:
-        self._ids = order.astype(np.int32)
-        self._positions = np.full(num_pool_rows, -1, np.int32)
-        self._positions[self._ids] = np.arange(len(order), dtype=np.int32)
-
-    @staticmethod
-    def num_bytes(num_pool_rows: int) -> int:
-        """What an order of so many rows takes."""
-        return 8 * num_pool_rows
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows are in the order."""
-        return len(self._ids)
-
-    def positions_of(self, ids: Ids) -> Positions:
-        """Where rows stand."""
-        return self._positions[ids].astype(np.int64)
-
-    def ids_at(self, positions: Positions) -> Ids:
-        """Which rows stand there."""
-        return self._ids[positions].astype(np.int64)
-
-    def id_at(self, position: int) -> int:
-        """Which row stands there."""
-        return int(self._ids[position])
-
-
-class CompactOrder:
-    """An order that keeps each row's position alone, in 3 bytes (5 above 16 million rows); who stands there is sought.
-
-    A position is a block of 256 and a place in it, apart: to find a row is to scan the blocks, and as who asks for one
-    row asks for its neighbours next, a stretch of them is remembered.
-    """
-
-    def __init__(self, order: Ids, num_pool_rows: int) -> None:
-        self.num_rows = len(order)
-        positions = np.arange(len(order), dtype=np.int32)
-        # Excluded rows get a block that no row of the order has.
-        blocks = np.dtype(np.uint16 if _fits_16_bits(num_pool_rows) else np.uint32)
-        self._blocks: NDArray[Any] = np.full(num_pool_rows, 256**blocks.itemsize - 1, blocks)
-        self._blocks[order] = (positions >> 8).astype(blocks)
-        self._places = np.zeros(num_pool_rows, np.uint8)
-        self._places[order] = positions.astype(np.uint8)
-        self._found: dict[int, NDArray[np.int32]] = {}
-
-    @staticmethod
-    def num_bytes(num_pool_rows: int) -> int:
-        """What an order of so many rows takes."""
-        remembered = 4 * ROWS_REMEMBERED * STRETCHES_REMEMBERED
-        return (3 if _fits_16_bits(num_pool_rows) else 5) * num_pool_rows + remembered
-
-    def positions_of(self, ids: Ids) -> Positions:
-        """Where rows stand."""
-        positions = self._blocks[ids].astype(np.int64)
-        positions <<= 8
-        positions |= self._places[ids]
-        return positions
-
-    def ids_at(self, positions: Positions) -> Ids:
-        """Which rows stand there."""
+        positions_N = self._cells & self._mask
+        ids = np.flatnonzero(positions_N < self.num_rows)
         ids_N = np.empty(self.num_rows, np.int64)
-        ids = np.flatnonzero(self._blocks <= (self.num_rows - 1) >> 8)
-        ids_N[self.positions_of(ids)] = ids
+        ids_N[positions_N[ids]] = ids
         return ids_N[positions]
 
     def id_at(self, position: int) -> int:
         """Which row stands there."""
-        stretch = position // ROWS_REMEMBERED
-        ids = self._found.get(stretch)
-        if ids is None:
-            if len(self._found) == STRETCHES_REMEMBERED:
-                self._found.clear()
-            members = np.flatnonzero(self._blocks // (ROWS_REMEMBERED >> 8) == stretch)
-            ids = self._found[stretch] = np.empty(ROWS_REMEMBERED, np.int32)
-            ids[self.positions_of(members) % ROWS_REMEMBERED] = members
-        return int(ids[position % ROWS_REMEMBERED])
-
-
-def _fits_16_bits(num_pool_rows: int) -> bool:
-    return num_pool_rows <= (2**16 - 1) << 8
+        first = int(self._cells[position] >> self._position_bits) << self._stretch_bits
+        stretch = self._cells[first : first + (1 << self._stretch_bits)] & self._mask
+        return first + int((stretch == position).argmax())

@@ -1,13 +1,12 @@
 """Orders of the pool's rows by class, made when first asked for, as many kept as memory allows."""
 
 import functools
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from labelbench_ray.kernels.class_order import ClassOrder, CompactOrder, RoomyOrder, Sorter
+from labelbench_ray.kernels.class_order import ClassOrder, Sorter
 from labelbench_ray.kernels.products import over_tiles, single_threaded
 from labelbench_ray.shards import ShardRows
 from labelbench_ray.strategies.base import PoolShape, SelectionRequest
@@ -15,7 +14,7 @@ from labelbench_ray.types import Floats
 
 GROUP = 32  # classes whose columns lie together: fewer and longer copies, and pages of memory as large as they come
 FEW_CLASSES = 64
-Kind = type[RoomyOrder] | type[CompactOrder]
+LEAST_GROUPS = 8  # that memory is shared by, as it is given up group by group
 
 
 class ClassOrders:
@@ -25,9 +24,9 @@ class ClassOrders:
     With two classes, and where the task is multi_label, it is p_k itself: each label is a question of its own, and how
     likely the others are says nothing about it.
 
-    A pass over the probabilities reads the columns of as many classes as there is memory for; a few of them at a time
-    give way to their orders, when one of these is asked for. Orders that do not fit are forgotten, the longest unused
-    first, and made again.
+    A pass over the probabilities reads the columns of as many classes as there is memory for. A column gives way to
+    its order when that is asked for, in the same memory, since fresh memory costs as much as a fifth of the sort. What
+    does not fit is forgotten, the group of classes unused for longest first, and read again.
     """
 
     def __init__(
@@ -52,74 +51,74 @@ class ClassOrders:
         self._needs_largest = not by_probability
         allowed = request.memory_bytes if memory_bytes is None else memory_bytes
         self._allowed = allowed - _bytes_to_sort(request.num_rows)
-        fits = (len(self._expected) + GROUP) * RoomyOrder.num_bytes(request.num_rows) <= self._allowed
-        self._kind: Kind = RoomyOrder if fits else _smallest(request.num_rows)
-        self._per_order = self._kind.num_bytes(request.num_rows)
-        self._per_column = 0  # not known yet
         self._sorter = Sorter(request.num_rows)
-        self._columns: dict[int, ColumnGroup] = {}
-        self._orders: OrderedDict[int, ClassOrder] = OrderedDict()
+        self._groups: list[ColumnGroup] = []
+        """The longest unused first."""
+        self._group_of: dict[int, ColumnGroup] = {}
 
     @staticmethod
     def least_memory(shape: PoolShape) -> int:
-        """Bytes of one column, its order and what it takes to sort it."""
-        per_order = _smallest(shape.num_rows).num_bytes(shape.num_rows)
-        return _bytes_to_sort(shape.num_rows) + 8 * shape.num_rows + per_order
+        """Bytes of one column, which its order takes over, and what it takes to sort it."""
+        return _bytes_to_sort(shape.num_rows) + 8 * shape.num_rows
 
     def of(self, class_index: int) -> ClassOrder:
         """The order of a class."""
-        if class_index not in self._orders:
-            if class_index not in self._columns:
-                self._read(class_index)
-            self._order_group(self._columns[class_index])
-        self._orders.move_to_end(class_index)
-        return self._orders[class_index]
+        if class_index not in self._group_of:
+            self._read(class_index)
+        group = self._group_of[class_index]
+        self._groups.remove(group)
+        self._groups.append(group)
+        if class_index not in group.orders:
+            group.orders[class_index] = self._sorted(group.column(class_index))
+        return group.orders[class_index]
 
-    def _left(self) -> int:
-        """Bytes that are not taken."""
-        return self._allowed - len(self._columns) * self._per_column - len(self._orders) * self._per_order
+    @functools.cached_property
+    def _per_class(self) -> int:
+        """Bytes of a class's probabilities, or of its order in their place."""
+        return self._num_rows * int(max(self._workers.each("itemsize")))
 
     def _read(self, class_index: int) -> None:
         """Read the probabilities of a class, and in the same pass those of classes expected next that fit."""
-        while self._columns:
-            self._order_group(next(iter(self._columns.values())))
-        if not self._per_column:
-            self._per_column = self._num_rows * max(self._workers.each("itemsize"))
-        while self._orders and self._left() < self._per_column + self._per_order:
-            self._orders.popitem(last=False)
-        others = [other for other in self._expected if other not in self._orders and other != class_index]
-        room = self._left() - min(GROUP, 1 + len(others)) * self._per_order  # for the first group's orders
-        classes = sorted([class_index, *others[: max(0, room // self._per_column - 1)]])
-        groups = [classes[first : first + GROUP] for first in range(0, len(classes), GROUP)]
+        capacity = self._allowed // self._per_class
+        size = max(1, min(GROUP, capacity // LEAST_GROUPS))
+        capacity -= size - 1  # to join the shards' columns of a group; what it takes to sort is enough for one column
+        while self._groups and capacity - len(self._group_of) < size:
+            for forgotten in self._groups.pop(0).classes:
+                del self._group_of[forgotten]
+        others = [other for other in self._expected if other not in self._group_of and other != class_index]
+        classes = sorted([class_index, *others[: max(0, capacity - len(self._group_of) - 1)]])
+        groups = [classes[first : first + size] for first in range(0, len(classes), size)]
         parts: list[Columns] = self._workers.each("columns", groups, self._needs_largest and self._largest_N is None)
         largest = [part.largest_N for part in parts if part.largest_N is not None]
         if largest:
             self._largest_N = _joined(largest)
-        for place, group in enumerate(groups):
-            self._columns |= dict.fromkeys(group, ColumnGroup(group, [part.probs[place] for part in parts]))
+        for group in groups:
+            self._groups.append(ColumnGroup(group, _joined([part.probs.pop(0) for part in parts])))
+            self._group_of |= dict.fromkeys(group, self._groups[-1])
 
-    def _order_group(self, group: "ColumnGroup") -> None:
-        """Make the orders of a group from its columns, which are given up."""
-        for place, class_index in enumerate(group.classes):
-            while self._orders and self._left() < self._per_order:
-                self._orders.popitem(last=False)
-            with single_threaded():
-                ids = self._sorter.descending(_joined([probs_GN[place] for probs_GN in group.probs]), self._largest_N)
-            if len(self._excluded):
-                usable_N = np.ones(self._num_rows, bool)
-                usable_N[self._excluded] = False
-                ids = ids[usable_N[ids]]
-            self._orders[class_index] = self._kind(ids, self._num_rows)
-        for class_index in group.classes:
-            del self._columns[class_index]
+    def _sorted(self, column_N: Floats) -> ClassOrder:
+        """The order of a class in the memory of its column."""
+        with single_threaded():
+            ids = self._sorter.descending(column_N, self._largest_N)
+        if len(self._excluded):
+            usable_N = np.ones(self._num_rows, bool)
+            usable_N[self._excluded] = False
+            ids = ids[usable_N[ids]]
+        return ClassOrder(ids, column_N.view(np.uint32)[: self._num_rows])
 
 
-class ColumnGroup(NamedTuple):
-    """Probabilities of a few classes, given up together."""
+class ColumnGroup:
+    """A few classes whose columns lie together and are given up together."""
 
-    classes: list[int]
-    probs: list[Floats]
-    """(G, rows of the shard) from each shard."""
+    def __init__(self, classes: list[int], columns_GN: Floats) -> None:
+        self.classes, self._columns_GN = classes, columns_GN
+        self.orders: dict[int, ClassOrder] = {}
+        """The orders that have taken over their columns."""
+
+    def column(self, class_index: int) -> Floats:
+        """(N,) probabilities of a class whose order was not made yet."""
+        column_N: Floats = self._columns_GN[self.classes.index(class_index)]
+        return column_N
 
 
 class Columns(NamedTuple):
@@ -139,7 +138,8 @@ class ColumnWorker:
 
     @functools.cached_property
     def _dtype(self) -> np.dtype[np.floating[Any]]:
-        return self._rows.probs(self._rows.tiles().start).dtype
+        """At least as wide as a position, which takes its place."""
+        return np.promote_types(self._rows.probs(self._rows.tiles().start).dtype, np.float32)
 
     def itemsize(self) -> int:
         """Bytes of one probability."""
@@ -178,14 +178,9 @@ def _largest(probs_CR: Floats) -> Floats:
     return largest_R
 
 
-def _smallest(num_rows: int) -> Kind:
-    """The kind of order that takes fewest bytes."""
-    kinds: tuple[Kind, Kind] = (RoomyOrder, CompactOrder)
-    return min(kinds, key=lambda kind: kind.num_bytes(num_rows))
-
-
 def _joined(parts: list[Floats]) -> Floats:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """The shards' rows in one array that may be written to."""
+    return parts[0] if len(parts) == 1 and parts[0].flags.writeable else np.concatenate(parts, axis=-1)
 
 
 def _bytes_to_sort(num_rows: int) -> int:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelbench_ray.kernels import class_order as module
-from labelbench_ray.kernels.class_order import CompactOrder, RoomyOrder, Sorter, class_margin
+from labelbench_ray.kernels.class_order import ClassOrder, Sorter, class_margin
 
 
 def descending(probs_N, largest_N):
@@ -65,30 +65,16 @@ def test_many_rows_of_any_confidence_are_sorted_exactly(scale, dtype):
     np.testing.assert_array_equal(descending(probs_NC[:, 2], None), plain_order(probs_NC[:, 2].astype(np.float64)))
 
 
-@pytest.mark.parametrize("kind", [RoomyOrder, CompactOrder])
-@pytest.mark.parametrize("num_pool_rows", [1, 7, 256, 257, 1500])
-def test_an_order_tells_positions_of_rows_and_rows_at_positions(kind, num_pool_rows):
+@pytest.mark.parametrize("num_pool_rows", [1, 2, 7, 256, 257, 1500, 70_000])
+@pytest.mark.parametrize("num_excluded", [0, 5])
+def test_an_order_tells_positions_of_rows_and_rows_at_positions(num_pool_rows, num_excluded):
     rng = np.random.default_rng(num_pool_rows)
-    ids = rng.permutation(num_pool_rows)[: max(1, num_pool_rows - 5)]  # the others are excluded
-    order = kind(ids, num_pool_rows)
+    ids = rng.permutation(num_pool_rows)[: max(1, num_pool_rows - num_excluded)]
+    order = ClassOrder(ids, np.zeros(num_pool_rows, np.uint32))
     positions = np.arange(len(ids))
     assert order.num_rows == len(ids)
     np.testing.assert_array_equal(order.positions_of(ids), positions)
     np.testing.assert_array_equal(order.ids_at(positions[::-3]), ids[::-3])
-    assert [order.id_at(position) for position in positions.tolist()] == ids.tolist()
+    sought = positions[:: 1 + num_pool_rows // 1500]
+    assert [order.id_at(position) for position in sought.tolist()] == ids[sought].tolist()
     assert order.ids_at(positions[:0]).tolist() == []
-
-
-def test_a_compact_order_takes_more_bytes_where_positions_need_more():
-    rows = (2**16 - 1) << 8
-    remembered = CompactOrder.num_bytes(0)
-    assert CompactOrder.num_bytes(rows) == 3 * rows + remembered
-    assert CompactOrder.num_bytes(rows + 1) == 5 * (rows + 1) + remembered
-
-
-def test_a_compact_order_forgets_what_it_found_and_finds_it_again():
-    ids = np.random.default_rng(0).permutation(40_000)
-    order = CompactOrder(ids, 40_000)
-    asked = np.random.default_rng(1).integers(40_000, size=200)
-    assert [order.id_at(position) for position in asked.tolist()] == ids[asked].tolist()
-    assert len(order._found) <= 16

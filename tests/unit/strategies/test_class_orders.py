@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pools import random_pool
 
-from labelbench_ray.kernels.class_order import CompactOrder, RoomyOrder, class_margin
+from labelbench_ray.kernels.class_order import class_margin
 from labelbench_ray.shards import LocalWorkers
 from labelbench_ray.strategies import class_orders
 from labelbench_ray.strategies.base import Needs
@@ -50,10 +50,10 @@ def told(order):
     return order.ids_at(np.arange(order.num_rows)).tolist()
 
 
-def holding(num_orders, kind, pool):
-    """Bytes for so many columns and orders at a time."""
+def holding(num_columns, pool):
+    """Bytes for so many columns, or orders in their place, at a time."""
     rows = len(pool.probs_NC)
-    return 100 * rows + 8 * rows + kind.num_bytes(rows) * num_orders
+    return 100 * rows + pool.probs_NC.itemsize * rows * num_columns
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
@@ -71,9 +71,9 @@ def test_one_pass_reads_all_classes_if_they_fit():
     pool = random_pool(num_classes=5)
     request, passes = counted(pool)
     orders = ClassOrders(request)
-    kinds = {type(orders.of(class_index)) for class_index in (2, 0, 1, 3, 4, 2)}
+    for class_index in (2, 0, 1, 3, 4, 2):
+        orders.of(class_index)
     assert passes == [[0, 1, 2, 3, 4]]
-    assert kinds == {RoomyOrder}
 
 
 def test_columns_are_read_in_groups(monkeypatch):
@@ -92,29 +92,50 @@ def test_only_expected_classes_are_read_ahead():
     assert passes == [[1, 4], [0]]
 
 
-@pytest.mark.parametrize("num_orders", [1, 2, 3])
-@pytest.mark.parametrize("num_rows", [133, 20_000])
-def test_little_memory_costs_passes_and_changes_nothing(num_orders, num_rows):
-    pool = random_pool(num_rows=num_rows, num_classes=5, excluded_ids=np.array([60]), tile_rows=num_rows // 4)
-    kind = RoomyOrder if num_rows == 133 else CompactOrder
-    request, passes = counted(pool, num_shards=2)
-    orders = ClassOrders(request, memory_bytes=holding(num_orders, kind, pool))
+@pytest.mark.parametrize("num_columns", [1, 2, 3])
+@pytest.mark.parametrize("num_shards", [1, 2])
+def test_little_memory_costs_passes_and_changes_nothing(num_columns, num_shards):
+    pool = random_pool(num_classes=5, excluded_ids=np.array([60]))
+    request, passes = counted(pool, num_shards=num_shards)
+    orders = ClassOrders(request, memory_bytes=holding(num_columns, pool))
     for class_index in (0, 3, 1, 0, 0, 4, 2, 3, 0):
         order = orders.of(class_index)
-        assert isinstance(order, kind)
         assert told(order) == plain_order(pool, class_index)
-        kept = len(orders._orders) * kind.num_bytes(num_rows) + len(orders._columns) * 8 * num_rows
-        assert kept <= 8 * num_rows + num_orders * kind.num_bytes(num_rows)
+        assert len(orders._group_of) <= num_columns
     assert len(passes) > 1
 
 
+def test_groups_are_small_where_little_fits_and_one_is_left_to_join_shards():
+    pool = random_pool(num_classes=40)
+    request, passes = counted(pool, num_shards=2)
+    orders = ClassOrders(request, memory_bytes=holding(16, pool))
+    assert [told(orders.of(k)) for k in range(40)] == [plain_order(pool, k) for k in range(40)]
+    assert max(len(group.classes) for group in orders._groups) == 2
+    assert len(passes[0]) == 15
+
+
 def test_the_order_unused_for_longest_is_forgotten():
-    pool = random_pool(num_classes=5)
-    request, passes = counted(pool)
-    orders = ClassOrders(request, memory_bytes=holding(3, RoomyOrder, pool))
+    request, passes = counted(random_pool(num_classes=5))
+    orders = ClassOrders(request, expected=[], memory_bytes=holding(3, random_pool(num_classes=5)))
     for class_index in (0, 1, 0, 2, 0, 3, 0, 2, 1):
         orders.of(class_index)
     assert passes == [[0], [1], [2], [3], [1]]
+
+
+def test_columns_that_may_not_be_written_to_are_copied():
+    pool = random_pool(num_classes=3)
+    columns_GN = pool.probs_NC.T.copy()
+    columns_GN.flags.writeable = False
+    assert class_orders._joined([columns_GN]).flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probabilities_of_any_dtype_leave_room_for_positions(dtype):
+    pool = random_pool(num_classes=3)
+    pool = pool.changed(probs_NC=pool.probs_NC.astype(dtype))
+    orders = ClassOrders(pool.request(NEEDS, num_shards=2), memory_bytes=holding(3, random_pool(num_classes=3)))
+    wide = pool.changed(probs_NC=pool.probs_NC.astype(np.float64))
+    assert [told(orders.of(k)) for k in range(3)] == [plain_order(wide, k) for k in range(3)]
 
 
 def test_two_classes_and_multi_label_go_by_probability():

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from labelbench_ray.kernels.distance_bounds import (
@@ -23,6 +22,7 @@ from labelbench_ray.kernels.distance_bounds import (
     just_above,
     lowest,
     not_above,
+    smallest,
     squared_distance,
 )
 from labelbench_ray.types import Floats, Ids
@@ -32,35 +32,71 @@ Places = NDArray[np.int64]
 BLOCK = 512
 """Centres multiplied at once. More run no faster, and a row stops between blocks."""
 
+NEIGHBOURS = 8
+"""A centre is popular that is one of so many nearest of many rows."""
+
 
 class Centres:
-    """Centres in the order they were added, as they are and rounded for rough products."""
+    """Centres, as they are and rounded for rough products. In no particular order: a row is nearest to the same one."""
 
     def __init__(self, most: int, origin_D: Floats, device: str) -> None:
         self.origin_D = origin_D
         self.device = device
         self.num = 0
         self.num_blocks = -(-most // BLOCK)
-        self.vectors_BD = np.empty((most, len(origin_D)), np.float32)
+        self._vectors_BD = np.empty((most, len(origin_D)), np.float32)
+        self._vector_at = np.arange(most)
+        """Which vector is at each place: ``sort`` moves what is rounded alone, which is less."""
         self.rough = RoughRows.room_for(most, len(origin_D), device)
         self.doubt_B = np.empty(most)
         """What each adds to the width of a distance's bounds."""
 
-    def add(self, vectors_BD: Floats) -> None:
-        """Add float32 vectors."""
+    @property
+    def width(self) -> int:
+        """D."""
+        return len(self.origin_D)
+
+    def add(self, vectors_BD: Floats, central: int = 0) -> None:
+        """Add float32 vectors, those first (so many) that are nearest to the origin."""
         first, end = self.num, self.num + len(vectors_BD)
-        self.vectors_BD[first:end] = vectors_BD
-        self.rough.put(first, vectors_BD, self.origin_D)
+        own_BD = self._vectors_BD[first:end]
+        own_BD[:] = vectors_BD
+        if 0 < central < len(own_BD):
+            _swap_to_front(own_BD, _nearest_to(self.origin_D, own_BD, central))
+        self.rough.put(first, own_BD, self.origin_D)
         added = self.rough.part(first, end)
         self.doubt_B[first:end] = (added.high_N - added.low_N).cpu()
         self.num = end
+
+    def vectors(self, places: Places) -> Floats:
+        """(M, D) the centres at these places."""
+        vectors_MD: Floats = self._vectors_BD[self._vector_at[places]]
+        return vectors_MD
+
+    def sort(self, order: Places) -> None:
+        """Put them in another order: before any row has seen one."""
+        self._vector_at[: self.num] = self._vector_at[order]
+        self.rough.sort(order)
+        self.doubt_B[: self.num] = self.doubt_B[order]
+
+
+def _nearest_to(origin_D: Floats, vectors_BD: Floats, count: int) -> Places:
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance_B = np.vecdot(vectors_BD, vectors_BD) - 2 * vectors_BD @ origin_D
+    return np.argpartition(distance_B, count - 1)[:count]
+
+
+def _swap_to_front(vectors_BD: Floats, chosen: Places) -> None:
+    front = np.arange(len(chosen))
+    displaced, moved = np.setdiff1d(front, chosen), np.setdiff1d(chosen, front)
+    vectors_BD[np.concatenate([displaced, moved])] = vectors_BD[np.concatenate([moved, displaced])]
 
 
 class Contenders:
     """At most ``most`` rows, and what is known of each. A place is where a row lies in these arrays."""
 
     def __init__(self, most: int, centres: Centres, threads: int) -> None:
-        width = centres.vectors_BD.shape[1]
+        width = centres.width
         self._centres = centres
         self._threads = threads
         self.most = most
@@ -111,6 +147,18 @@ class Contenders:
             for whole in (self.ids, self.bounds, self.seen, self._settled, *self._least):
                 whole[first : first + len(source)] = whole[source]
 
+    def meet_popular_centres_first(self, pilots: Places) -> None:
+        """Put those centres first that are near to many of these rows: few others are needed to see that a row is near.
+
+        Before any row has seen a centre.
+        """
+        if self._centres.num <= BLOCK:
+            return
+        lowest_TB = lowest(self._rough.rows(pilots), self._centres.rough.part(0, self._centres.num)).cpu().numpy()
+        nearest_T = np.partition(lowest_TB, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+        votes_B = (lowest_TB < nearest_T[:, None]).sum(axis=0)
+        self._centres.sort(np.argsort(-votes_B, kind="stable"))
+
     def largest(self, count: int) -> Places:
         """Places of the rows of largest bounds that were not chosen, ties by ascending id; all, if there are fewer."""
         bounds = self.bounds[: self.num]
@@ -129,6 +177,11 @@ class Contenders:
         behind: Places = places[self.seen[places] < self._centres.num]
         return behind
 
+    def up_to_date(self, places: Places) -> Places:
+        """Those that have."""
+        up_to_date: Places = places[self.seen[places] == self._centres.num]
+        return up_to_date
+
     def unsettled(self, places: Places) -> Places:
         """Those whose bound is not the distance that counts to the nearest of the centres seen."""
         unsettled: Places = places[self._least[:, places].min(axis=0) <= self.bounds[places]]
@@ -140,22 +193,23 @@ class Contenders:
         first_block = int(self.seen[places].min(initial=num)) // BLOCK
         for start in range(first_block * BLOCK, num, BLOCK):
             end = min(start + BLOCK, num)
-            ready = places[(self.seen[places] < end) & (self.bounds[places] >= bar)]
-            for seen in np.unique(self.seen[ready]).tolist():
-                self._in_parts(ready[self.seen[ready] == seen], partial(self._see, centres=slice(seen, end), bar=bar))
+            places = places[self.bounds[places] >= bar]
+            seen_M = self.seen[places]
+            for seen in np.unique(seen_M[seen_M < end]).tolist():
+                self._in_parts(places[seen_M == seen], partial(self._see, centres=slice(seen, end), bar=bar))
 
     @np.errstate(invalid="ignore")
     def _see(self, places: Places, centres: slice, bar: float) -> None:
         """Take these centres, of one block, into account. What overflows float32 is infinite or NaN, and then open."""
-        lowest_TB = lowest(self._rough.rows(places), self._centres.rough.part(centres.start, centres.stop))
-        least_T = lowest_TB.amin(1).cpu().numpy() + self._low[places]
+        bounds_TB = lowest(self._rough.rows(places), self._centres.rough.part(centres.start, centres.stop))
+        nearest_T, least_T = smallest(bounds_TB)
+        least_T = least_T + self._low[places]
         least_T[np.isnan(least_T)] = -np.inf
         least_N = self._least[centres.start // BLOCK]
         least_N[places] = np.minimum(least_N[places], least_T)
         self.seen[places] = centres.stop
         closer = np.flatnonzero(least_T < self.bounds[places])
-        nearest = centres.start + _rows_of(lowest_TB, closer).argmin(axis=1)
-        self._lower(places[closer], nearest, least_T[closer], bar)
+        self._lower(places[closer], centres.start + nearest_T[closer], least_T[closer], bar)
 
     def _lower(self, places: Places, nearest: Places, least_M: Floats, bar: float) -> None:
         """Lower the bounds of rows by the centre that is probably nearest, from a lower bound of their distance."""
@@ -164,7 +218,7 @@ class Contenders:
         # Rows that go on are few, and a closer look takes most of the doubt from their bounds.
         going_on = np.flatnonzero(bounds_M >= bar)
         places = places[going_on]
-        above = just_above(self.vectors_MD[places], self._centres.vectors_BD[nearest[going_on]])
+        above = just_above(self.vectors_MD[places], self._centres.vectors(nearest[going_on]))
         self.bounds[places] = np.minimum(self.bounds[places], above)
 
     def settle(self, places: Places) -> None:
@@ -191,7 +245,7 @@ class Contenders:
 
     def _evaluate(self, places: Places, centres: Places) -> None:
         """Take in the distances that count of these pairs."""
-        distances = squared_distance(self.vectors_MD[places], self._centres.vectors_BD[centres])
+        distances = squared_distance(self.vectors_MD[places], self._centres.vectors(centres))
         np.minimum.at(self._settled, places, distances)
         np.minimum.at(self.bounds, places, distances)
 
@@ -203,11 +257,3 @@ class Contenders:
             return
         with ThreadPoolExecutor(self._threads) as threads:
             list(threads.map(work, parts))
-
-
-def _rows_of(matrix: torch.Tensor, rows: Places) -> Floats:
-    if matrix.device.type != "cpu":
-        matrix = matrix.index_select(0, torch.from_numpy(rows).to(matrix.device)).cpu()
-        return matrix.numpy()
-    taken: Floats = matrix.numpy()[rows]
-    return taken

@@ -41,7 +41,7 @@ def just_above(left_ND: Floats, right_ND: Floats) -> Floats:
     """(N,) slightly more than ``squared_distance`` of paired float32 rows, in a third of its time."""
     with np.errstate(over="ignore", invalid="ignore"):
         difference_ND = left_ND - right_ND
-        distance_N = np.einsum("nd,nd->n", difference_ND, difference_ND).astype(np.float64)
+        distance_N = np.vecdot(difference_ND, difference_ND).astype(np.float64)
     above_N = distance_N * (1 + _float32_error(left_ND.shape[1])) + UNDERFLOW
     return np.where(np.isnan(above_N), np.inf, above_N)
 
@@ -61,7 +61,7 @@ class RoughRows:
     @classmethod
     def room_for(cls, num_rows: int, width: int, device: str) -> "RoughRows":
         """Memory for rows that are ``put`` there later."""
-        rows_ND = torch.empty((num_rows, width), dtype=rough_dtype(device), device=device)
+        rows_ND = _room(num_rows, width, device)
         return cls(rows_ND, *torch.empty((2, num_rows), device=device))
 
     @classmethod
@@ -83,7 +83,7 @@ class RoughRows:
         centred = torch.empty(vectors_MD.shape, dtype=torch.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             centred_MD = np.subtract(vectors_MD, origin_D, out=centred.numpy())
-            norm_M = np.einsum("md,md->m", centred_MD, centred_MD)
+            norm_M = np.vecdot(centred_MD, centred_MD)
             lost_M = norm_M * np.float32(share) + np.float32(UNDERFLOW)
             low_M, high_M = norm_M - lost_M, norm_M + lost_M
         self.rows_ND.copy_(centred)
@@ -94,9 +94,23 @@ class RoughRows:
         """Rows ``first .. end-1``, not copied."""
         return RoughRows(self.rows_ND[first:end], self.low_N[first:end], self.high_N[first:end])
 
+    def sort(self, order: NDArray[np.int64]) -> None:
+        """Put the first rows in another order."""
+        at = torch.from_numpy(order).to(self.rows_ND.device)
+        for whole in (self.rows_ND, self.low_N, self.high_N):
+            whole[: len(order)] = whole.index_select(0, at)
+
     def rows(self, places: NDArray[np.int64]) -> torch.Tensor:
         """(M, D) copies of rows."""
         return self.rows_ND.index_select(0, torch.from_numpy(places).to(self.rows_ND.device))
+
+
+def _room(num_rows: int, width: int, device: str) -> torch.Tensor:
+    dtype = rough_dtype(device)
+    if device != "cpu":
+        return torch.empty((num_rows, width), dtype=dtype, device=device)
+    # Of numpy, which asks for large pages: they take a tenth of the time to come by.
+    return torch.from_numpy(np.empty((num_rows, width * dtype.itemsize), np.uint8)).view(dtype)
 
 
 def lowest(rows_TD: torch.Tensor, centres: RoughRows) -> torch.Tensor:
@@ -109,6 +123,16 @@ def highest(rows_TD: torch.Tensor, centres: RoughRows) -> torch.Tensor:
     """(T, B) of row t and centre b: at least their distance less the row's ``high_N``."""
     dots_TB = rough_product(rows_TD, centres.rows_ND)
     return torch.sub(centres.high_N, dots_TB, alpha=2, out=dots_TB)
+
+
+def smallest(bounds_TB: torch.Tensor) -> tuple[NDArray[np.int64], Floats]:
+    """(T,) where each row is least, and the value there; NaN if there is one."""
+    if bounds_TB.device.type != "cpu":
+        least = bounds_TB.min(1)
+        return least.indices.cpu().numpy(), least.values.cpu().numpy()
+    bounds = bounds_TB.numpy()
+    nearest_T = bounds.argmin(axis=1)  # torch takes ten times as long
+    return nearest_T, bounds[np.arange(len(bounds)), nearest_T]
 
 
 def not_above(lowest_TB: Floats, bars_T: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -46,7 +46,7 @@ class Picked(NamedTuple):
 
     @classmethod
     def nothing_but(cls, ids: Ids, vectors_BD: Floats) -> "Picked":
-        """Centres to start from."""
+        """Centres to start from; their vectors may lie in another order."""
         return cls(ids, vectors_BD, np.empty(0, np.int64), np.empty(0))
 
 

@@ -9,6 +9,7 @@ from labelbench_ray.kernels.distance_bounds import squared_distance
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(contenders, "BLOCK", 4)
+    monkeypatch.setattr(contenders, "NEIGHBOURS", 3)
 
 
 def contending(vectors, centres, most=None, first_id=100, bounds=1e9, threads=1):
@@ -100,3 +101,30 @@ def test_kept_rows_know_what_they_knew():
     rows.bring_up_to_date(np.array([5]), -np.inf)
     rows.settle(np.array([5]))
     assert rows.bounds[5] == nearest(vectors[:1], centres)[0]
+
+
+def test_the_order_of_centres_changes_no_distance():
+    vectors, centres = gaussian(5, 20, 3), gaussian(6, 13, 3)
+    all_centres = Centres(16, np.zeros(3, np.float32), "cpu")
+    all_centres.add(centres, central=3)
+    assert {row.tobytes() for row in all_centres.vectors(np.arange(13))} == {row.tobytes() for row in centres}
+    rows = Contenders(20, all_centres, 1)
+    rows.fill(rows.add(np.arange(20), np.full(20, 1e9)), vectors)
+    rows.meet_popular_centres_first(np.arange(0, 20, 2))
+    all_centres.add(centres[:2] + 1)
+    rows.bring_up_to_date(np.arange(20), -np.inf)
+    rows.settle(np.arange(20))
+    assert rows.bounds.tolist() == nearest(vectors, np.concatenate([centres, centres[:2] + 1])).tolist()
+
+
+def test_the_central_come_first_and_then_the_popular():
+    centres = np.array([[5.0], [0.1], [6.0], [9.0], [-0.2], [7.0]], np.float32)
+    all_centres = Centres(6, np.zeros(1, np.float32), "cpu")
+    all_centres.add(centres, central=2)
+    assert set(all_centres.vectors(np.arange(2))[:, 0].tolist()) == {np.float32(0.1), np.float32(-0.2)}
+    rows = Contenders(3, all_centres, 1)
+    rows.fill(rows.add(np.arange(3), np.full(3, 1e9)), np.array([[8.9], [9.1], [9.2]], np.float32))
+    rows.meet_popular_centres_first(np.arange(3))
+    assert set(all_centres.vectors(np.arange(3))[:, 0].tolist()) == {9, 7, 6}
+    rows.bring_up_to_date(np.arange(3), bar=1.0)
+    assert rows.seen.tolist() == [4, 4, 4]  # one block, though the nearest was added in the middle

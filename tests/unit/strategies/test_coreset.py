@@ -72,6 +72,7 @@ def test_equals_the_plain_greedy_loop_however_the_work_is_cut(
         patch.setattr(coreset, "PROPOSED", proposed)
         patch.setattr(cover_worker, "CENTRES_FOR_ALL", for_all)
         patch.setattr(contenders, "BLOCK", block)
+        patch.setattr(contenders, "NEIGHBOURS", 1)
         assert bought(pool, num_shards=shards) == naive(pool)
 
 

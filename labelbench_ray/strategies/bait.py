@@ -32,9 +32,9 @@ class Bait:
     the pool would have.
 
     ``search="swap"`` (appendix G) starts from a random batch and, ``swap_passes`` times over, tries for each row of it
-    ``proposed_additions`` random rows in its place, and keeps the best of these eleven. ``search="greedy"`` (algorithm
-    1) adds the best row of the pool until there are twice as many as wanted, then takes out those that can best be
-    missed. Ties go to the lowest id.
+    ``proposed_additions`` random rows in its place, and keeps the best of them and the row itself.
+    ``search="greedy"`` (algorithm 1) adds the best row of the pool until there are twice as many as wanted, then takes
+    out those that can best be missed. Ties go to the lowest id.
 
     ``approximation`` is that of "Fast Fishing" (Huseljic et al., 2024), for many classes: ``top_classes`` takes
     the expectation in the Fisher matrix over the ``top_classes`` most probable classes alone (work falls, memory does

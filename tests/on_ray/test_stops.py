@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
 SLOW = {
     "trainer": {"name": "linear", "algorithm": "flexmatch"},
     "strategy": ["random", "badge"],
-    "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 8},
+    "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 6},
 }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pools import SmallPool
+from recordings import golden
 
 from labelbench_ray.seeding import stream
 from labelbench_ray.strategies.bait import Bait, swap_as_published
@@ -12,15 +12,6 @@ from labelbench_ray.strategies.select import select
 
 FILES = sorted((Path(__file__).parent / "selection").glob("bait_*.npz"))
 AS_RECORDED = Bait(pca_width=8, compatibility="labelbench")
-
-
-def golden(file):
-    with np.load(file) as stored:
-        told = dict(stored)
-    pool = SmallPool(
-        told["probabilities"], told["features"], told["labels"], told["labeled"], int(told["budget"]), tile_rows=32
-    )
-    return pool, told["selected"].tolist(), int(told["rng_seed"])
 
 
 def test_there_is_a_recording():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pools import SmallPool
+from recordings import golden
 
 from labelbench_ray.seeding import stream
 from labelbench_ray.strategies.base import STRATEGIES
@@ -16,15 +16,6 @@ from labelbench_ray.strategies.galaxy import Galaxy, LegacyDraws, query_cuts
 from labelbench_ray.strategies.select import select
 
 FILES = sorted((Path(__file__).parent / "selection").glob("*.npz"))
-
-
-def golden(file):
-    with np.load(file) as stored:
-        told = dict(stored)
-    pool = SmallPool(
-        told["probabilities"], told["features"], told["labels"], told["labeled"], int(told["budget"]), tile_rows=32
-    )
-    return pool, told["selected"].tolist(), int(told["rng_seed"])
 
 
 def files_of(*names):

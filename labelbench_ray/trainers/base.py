@@ -110,6 +110,6 @@ TRAINERS.add("shallow", "labelbench_ray.trainers.heads:Shallow")
 TRAINERS.add("finetune", "labelbench_ray.trainers.finetune:FineTune")
 
 ALGORITHMS: Registry[Any] = Registry("algorithm", "algorithms")
-"""Semi-supervised losses: pure functions on logits with a small explicit state (see ``algorithms.py``)."""
-ALGORITHMS.add("supervised", "labelbench_ray.trainers.algorithms:Supervised")
-ALGORITHMS.add("flexmatch", "labelbench_ray.trainers.algorithms:FlexMatch")
+"""Semi-supervised losses: pure functions on logits with a small explicit state (see ``algorithms/base.py``)."""
+ALGORITHMS.add("supervised", "labelbench_ray.trainers.algorithms.supervised:Supervised")
+ALGORITHMS.add("flexmatch", "labelbench_ray.trainers.algorithms.flexmatch:FlexMatch")

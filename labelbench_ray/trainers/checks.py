@@ -27,3 +27,9 @@ def check_numbers(where: str, *, positive: Mapping[str, float], not_negative: Ma
     for field, value in not_negative.items():
         if not 0 <= value < float("inf"):
             raise SpecError(where, f"`{field}` must not be negative, got {value}")
+
+
+def check_share(where: str, field: str, value: float) -> None:
+    """Raise SpecError for a share that is not in [0, 1)."""
+    if not 0.0 <= value < 1.0:
+        raise SpecError(where, f"`{field}` must lie in [0, 1), got {value}")

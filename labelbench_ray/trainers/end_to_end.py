@@ -17,6 +17,7 @@ import torch
 from labelbench_ray.identity import describe, digest
 from labelbench_ray.kernels.augment import View, augment_images
 from labelbench_ray.kernels.products import single_threaded
+from labelbench_ray.trainers.algorithms.base import Batch, State, Targets, loss_of_rows
 from labelbench_ray.trainers.base import TrainingData
 from labelbench_ray.trainers.batches import Batches, num_steps
 from labelbench_ray.trainers.cached_images import CachedImages
@@ -24,6 +25,7 @@ from labelbench_ray.trainers.end_to_end_model import EndToEndModel, build_model,
 from labelbench_ray.trainers.end_to_end_scoring import score_splits
 from labelbench_ray.trainers.finetune import SUMMARY_FILE, WEIGHTS_FILE, FineTune
 from labelbench_ray.trainers.head_training import autocast, unlabeled_ids
+from labelbench_ray.trainers.losses import LabeledLoss
 from labelbench_ray.trainers.optimisers import (
     learning_rate_factor,
     make_optimizer,
@@ -96,7 +98,8 @@ class EndToEndTraining:
         self._optimizer = make_optimizer(
             trainer.optimizer, model.parameters(), trainer.learning_rate, trainer.weight_decay
         )
-        self._state = trainer.algorithm.start(data.num_rows, len(unlabeled), data.num_classes, context.device)
+        self._labeled_loss = LabeledLoss(label_smoothing=trainer.label_smoothing)
+        self._state: State = trainer.algorithm.start(data.num_rows, len(unlabeled), data.num_classes, context.device)
         self._history = torch.zeros(self._steps, 2, device=context.device)  # loss, share of pseudo labels used
 
     def run(self) -> dict[str, float]:
@@ -124,30 +127,73 @@ class EndToEndTraining:
         ids_B, ids_U = self._labeled.at(step), self._unlabeled.at(step)
         mine_B, weight = self._slice(ids_B)
         images_B = self._view(mine_B, "weak", step)
-        labels_B = torch.from_numpy(self._labels_N[mine_B]).to(self._context.device)
+        labels_B = torch.from_numpy(self._labels_N[ids_B]).to(self._context.device)
         if self._unlabeled.size:
-            logits_BC, unlabeled = self._unlabeled_part(images_B, ids_U, step)
+            logits_BC, unlabeled = self._unlabeled_part(images_B, ids_U, labels_B, step)
         else:
             logits_BC, unlabeled = self._logits(images_B), torch.zeros((), device=self._context.device)
-        labeled = self._trainer.algorithm.labeled_loss(logits_BC, labels_B).sum() * (weight / len(ids_B))
+        own_B = self._own(labels_B)
+        labeled = self._labeled_loss.rows(logits_BC, own_B).sum() * (weight / len(ids_B))
         loss = labeled + unlabeled
         self._history[step, 0] = loss.detach()
         scaled: torch.Tensor = self._context.world_size * loss
         return scaled
 
-    def _unlabeled_part(self, images_B: torch.Tensor, ids_U: Ids, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of the labelled images, from one pass with the strong views, and the weighted unlabelled loss."""
+    def _unlabeled_part(
+        self, images_B: torch.Tensor, ids_U: Ids, labels_B: torch.Tensor, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the labelled images, from one pass with the trained view, and the weighted unlabelled loss."""
         algorithm = self._trainer.algorithm
         mine_U, weight = self._slice(ids_U)
-        with torch.no_grad(), autocast(self._context.device, self._trainer.compute_dtype):
-            weak_UC = self._model(self._view(mine_U, "weak", step))
-        both = self._logits(torch.cat([images_B, self._view(mine_U, "strong", step)]))
-        logits_BC, strong_UC = both[: len(images_B)], both[len(images_B) :]
-        unlabeled = algorithm.unlabeled_loss(weak_UC, strong_UC, self._state)
-        self._remember(ids_U, unlabeled.pseudo_labels_B, unlabeled.confident_B)
+        weak = self._view(mine_U, "weak", step)
+        weak_is_trained = algorithm.trained_view == "weak"
+        both = self._logits(torch.cat([images_B, weak if weak_is_trained else self._view(mine_U, "strong", step)]))
+        logits_BC, trained_UC = both[: len(images_B)], both[len(images_B) :]
+        weak_UC = trained_UC if weak_is_trained else self._logits_without_gradient(weak)
+        targets = self._targets(ids_U, weak_UC, labels_B, logits_BC, step)
+        own = Targets(self._own(targets.target_U), self._own(targets.weight_U))
         share = weight / len(ids_U)
-        self._history[step, 1] = unlabeled.used_B.sum() * share
-        return logits_BC, algorithm.unlabeled_weight(step) * unlabeled.loss_B.sum() * share
+        loss = loss_of_rows(trained_UC, own).sum() * share
+        sums = algorithm.strong_sums(trained_UC, own)
+        if sums is not None:
+            loss = loss + algorithm.batch_loss(self._summed(sums * weight), self._state) / self._context.world_size
+        self._history[step, 1] = (own.weight_U > 0).sum() * share
+        return logits_BC, algorithm.unlabeled_weight(step, self._steps) * loss
+
+    def _targets(
+        self, ids_U: Ids, weak_UC: torch.Tensor, labels_B: torch.Tensor, logits_BC: torch.Tensor, step: int
+    ) -> Targets:
+        """Targets of the whole batch, the same on every rank, and so is the state that they leave."""
+        asked = self._trainer.algorithm.asks_labeled
+        batch = Batch(
+            torch.from_numpy(ids_U).to(self._context.device),
+            self._whole(weak_UC, len(ids_U)),
+            self._whole(logits_BC, len(labels_B)) if asked else logits_BC.detach()[:0].float(),
+            labels_B,
+            step,
+            self._steps,
+        )
+        targets: Targets = self._trainer.algorithm.targets(batch, self._state)
+        return targets
+
+    def _whole(self, mine: torch.Tensor, count: int) -> torch.Tensor:
+        """Rows of all ranks, without gradients: each is zero but on one rank, so their sum is exact."""
+        first, last = _borders(count, self._context)
+        rows = torch.zeros((count, *mine.shape[1:]), device=mine.device)
+        rows[first:last] = mine.detach()[: last - first].float()
+        _sum_over_ranks(rows, self._context)
+        return rows
+
+    def _own(self, rows: torch.Tensor) -> torch.Tensor:
+        """What ``_slice`` takes, of something that has a row for each of the whole batch."""
+        first, last = _borders(len(rows), self._context)
+        return rows[first:last] if last > first else rows[:1]
+
+    def _summed(self, sums: torch.Tensor) -> torch.Tensor:
+        """The sum over ranks, with the gradient of this rank's part."""
+        total = sums.detach().clone()
+        _sum_over_ranks(total, self._context)
+        return total + sums - sums.detach()
 
     def _slice(self, ids_B: Ids) -> tuple[Ids, float]:
         """This rank's part of a batch, and 1; or one row that counts 0, where there are fewer rows than ranks."""
@@ -160,19 +206,16 @@ class EndToEndTraining:
         images = augment_images(self._images.read(ids_B), ids_B, view, self._data.can_flip)
         return self._encoder.prepare(images).to(self._context.device)
 
+    @torch.no_grad()
+    def _logits_without_gradient(self, images_B: torch.Tensor) -> torch.Tensor:
+        with autocast(self._context.device, self._trainer.compute_dtype):
+            logits: torch.Tensor = self._model(images_B)
+        return logits
+
     def _logits(self, images_B: torch.Tensor) -> torch.Tensor:
         with autocast(self._context.device, self._trainer.compute_dtype):
             logits: torch.Tensor = self._parallel(images_B)
         return logits
-
-    def _remember(self, ids_U: Ids, pseudo_labels: torch.Tensor, confident: torch.Tensor) -> None:
-        """Update the algorithm's state with the whole batch, so that it is equal on all ranks."""
-        first, last = _borders(len(ids_U), self._context)
-        whole_U = torch.zeros(len(ids_U), dtype=torch.int64, device=self._context.device)
-        whole_U[first:last] = (2 * pseudo_labels + confident)[: last - first]
-        _sum_over_ranks(whole_U, self._context)
-        where = torch.from_numpy(ids_U).to(self._context.device)
-        self._trainer.algorithm.update(self._state, where, whole_U // 2, whole_U % 2 == 1)
 
     def _restore(self) -> int:
         """Take up the last checkpoint. Returns the step to go on with."""

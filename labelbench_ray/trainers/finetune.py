@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from labelbench_ray.errors import SpecError, TrainingError
 from labelbench_ray.identity import placement
 from labelbench_ray.trainers.base import ALGORITHMS, TrainerNeeds, TrainingData
-from labelbench_ray.trainers.checks import check_numbers, check_training_data
+from labelbench_ray.trainers.checks import check_numbers, check_share, check_training_data
 from labelbench_ray.trainers.scores import StoredScores
 from labelbench_ray.types import SPLITS, Split
 
@@ -31,6 +31,8 @@ class FineTune:
 
     algorithm: Any = "supervised"
     """A name or ``{name: ..., parameters}`` of the table of algorithms."""
+    label_smoothing: float = 0.0
+    """Share of a bought label's target that is spread evenly over all classes."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 3e-4
     """For small convolutional encoders; LabelBench uses 1e-5 for CLIP ViT-B/32."""
@@ -63,6 +65,7 @@ class FineTune:
     def __post_init__(self) -> None:
         where = f"trainer {self.name}"
         object.__setattr__(self, "algorithm", ALGORITHMS.build(self.algorithm, f"{where}: algorithm"))
+        check_share(where, "label_smoothing", self.label_smoothing)
         positive = ("learning_rate", "restart_steps", "train_batch_size", "score_batch_size", "num_workers")
         not_negative = ("weight_decay", "warmup_steps", "epochs", "min_steps", "image_cache_gib")
         check_numbers(

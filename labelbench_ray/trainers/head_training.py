@@ -15,9 +15,10 @@ import torch
 
 from labelbench_ray.errors import TrainingError
 from labelbench_ray.kernels.products import operand
-from labelbench_ray.trainers.algorithms import Algorithm, State
+from labelbench_ray.trainers.algorithms.base import Algorithm, Batch, State, loss_of_rows
 from labelbench_ray.trainers.base import TrainingData
 from labelbench_ray.trainers.batches import Batches, num_steps
+from labelbench_ray.trainers.losses import LabeledLoss
 from labelbench_ray.trainers.optimisers import (
     Schedule,
     learning_rate_factor,
@@ -37,6 +38,7 @@ class HeadSettings:
 
     trainer: str
     algorithm: Algorithm
+    loss: LabeledLoss
     optimizer: str
     learning_rate: float
     weight_decay: float
@@ -135,7 +137,7 @@ def train_full_batch(
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = settings.algorithm.labeled_loss(head(features_LD), labels_L).mean()
+        loss = settings.loss.rows(head(features_LD), labels_L).mean()
         penalty = sum((weight.square().sum() for weight in decayed), torch.zeros((), device=loss.device))
         whole: torch.Tensor = loss + 0.5 * settings.weight_decay * penalty
         whole.backward()  # type: ignore[no-untyped-call]
@@ -196,23 +198,29 @@ class MinibatchTraining:
 
     def _losses(self, step: int) -> tuple[torch.Tensor, torch.Tensor | float]:
         """The loss of a step and the share of unlabelled rows that counted in it."""
-        algorithm = self._settings.algorithm
+        algorithm, loss = self._settings.algorithm, self._settings.loss
         ids_B = self._labeled.at(step)
         labels_B = torch.from_numpy(self._labels_N[ids_B]).to(self._data.device)
         labeled_BD = self._draw(self._weak)(ids_B)
         if not self._unlabeled.size:
-            return algorithm.labeled_loss(self._logits(labeled_BD), labels_B).mean(), 0.0
+            return loss.rows(self._logits(labeled_BD), labels_B).mean(), 0.0
         ids_U = self._unlabeled.at(step)
+        weak_UD = self._draw(self._weak)(ids_U)
+        weak_is_trained = algorithm.trained_view == "weak"
+        trained_UD = weak_UD if weak_is_trained else self._draw(self._strong)(ids_U)
+        both = self._logits(torch.cat([labeled_BD, trained_UD]))
+        labeled_BC, trained_UC = both[: len(ids_B)], both[len(ids_B) :]
         with torch.no_grad():
-            weak_UC = self._logits(self._draw(self._weak)(ids_U))
-        both = self._logits(torch.cat([labeled_BD, self._draw(self._strong)(ids_U)]))
-        labeled_loss = algorithm.labeled_loss(both[: len(ids_B)], labels_B).mean()
-        unlabeled = algorithm.unlabeled_loss(weak_UC, both[len(ids_B) :], self.state)
+            weak_UC = trained_UC if weak_is_trained else self._logits(weak_UD)
         where = torch.from_numpy(ids_U).to(self._data.device)
-        algorithm.update(self.state, where, unlabeled.pseudo_labels_B, unlabeled.confident_B)
-        return labeled_loss + algorithm.unlabeled_weight(
-            step
-        ) * unlabeled.loss_B.mean(), unlabeled.used_B.float().mean()
+        batch = Batch(where, weak_UC.detach().float(), labeled_BC.detach().float(), labels_B, step, self.steps)
+        targets = algorithm.targets(batch, self.state)
+        unlabeled = loss_of_rows(trained_UC, targets).mean()
+        sums = algorithm.strong_sums(trained_UC, targets)
+        if sums is not None:
+            unlabeled = unlabeled + algorithm.batch_loss(sums, self.state)
+        whole = loss.rows(labeled_BC, labels_B).mean() + algorithm.unlabeled_weight(step, self.steps) * unlabeled
+        return whole, (targets.weight_U > 0).float().mean()
 
     def _logits(self, rows_BD: torch.Tensor) -> torch.Tensor:
         with autocast(self._data.device, self._settings.compute_dtype):
@@ -224,7 +232,7 @@ class MinibatchTraining:
 
 
 def _strong_views(settings: HeadSettings, data: TrainingData) -> tuple[Rows, ...]:
-    if not settings.algorithm.uratio:
+    if not settings.algorithm.uratio or settings.algorithm.trained_view == "weak":
         return ()
     if not data.strong:
         raise TrainingError(

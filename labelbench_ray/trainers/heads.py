@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from labelbench_ray.errors import SpecError
 from labelbench_ray.trainers.base import ALGORITHMS, TrainerNeeds, TrainingData
-from labelbench_ray.trainers.checks import check_numbers, check_training_data
+from labelbench_ray.trainers.checks import check_numbers, check_share, check_training_data
+from labelbench_ray.trainers.losses import LabeledLoss
 from labelbench_ray.trainers.scores import Head, HeadScores
 from labelbench_ray.types import SPLITS, Split
 
@@ -33,6 +34,8 @@ class _HeadFields:
 
     algorithm: Any = "supervised"
     """A name or ``{name: ..., parameters}`` of the table of algorithms."""
+    label_smoothing: float = 0.0
+    """Share of a bought label's target that is spread evenly over all classes."""
     optimizer: Literal["lbfgs", "adam", "adamw", "sgd"] | None = None
     """``lbfgs`` uses all labels at once and works for ``supervised`` only."""
     learning_rate: float | None = None
@@ -66,6 +69,7 @@ class _HeadFields:
             raise SpecError(where, f"optimizer lbfgs cannot train algorithm {self.algorithm.name}; use adam")
         if self.optimizer == "lbfgs" and self.compute_dtype != "float32":
             raise SpecError(where, "optimizer lbfgs needs `compute_dtype: float32`: its line search compares losses")
+        check_share(where, "label_smoothing", self.label_smoothing)
         check_numbers(
             where,
             positive={name: getattr(self, name) for name in ("learning_rate", "restart_steps", "train_batch_size")},
@@ -185,6 +189,7 @@ def _train(
 def _settings(trainer: _HeadFields) -> "HeadSettings":
     from labelbench_ray.trainers.head_training import HeadSettings
 
-    shared = {field.name for field in dataclasses.fields(HeadSettings)} - {"trainer"}
+    shared = {field.name for field in dataclasses.fields(HeadSettings)} - {"trainer", "loss"}
     values: dict[str, Any] = {name: getattr(trainer, name) for name in shared}
-    return HeadSettings(trainer=trainer.name, **values)
+    loss = LabeledLoss(label_smoothing=trainer.label_smoothing)
+    return HeadSettings(trainer=trainer.name, loss=loss, **values)

@@ -60,7 +60,7 @@ def feature_data(work_dir, num_labels=30, tile_rows=32, **changes):
     rows_ND, labels_N = blobs()
     noise = np.random.default_rng(1).normal(0, 0.1, (2, *rows_ND.shape)).astype(np.float16)
     clean = ArrayRows(rows_ND)
-    return _data(
+    return training_data(
         work_dir,
         num_labels,
         labels_N,
@@ -80,12 +80,13 @@ def image_data(work_dir, num_labels=20, tile_rows=16, **changes):
     for split, count, seed in (("val", 10, 1), ("test", 40, 2)):
         made[split] = ArrayImages(coloured_images(count, seed)[0])
     settings = {"encoder": Pixels(size=8, grayscale=False), **changes}
-    return _data(
+    return training_data(
         work_dir, num_labels, labels_N, tile_rows=tile_rows, class_names=("top", "bottom"), images=made, **settings
     )
 
 
-def _data(work_dir, num_labels, labels_N, **settings):
+def training_data(work_dir, num_labels, labels_N, **settings):
+    """Training data with these settings; the first rows are labelled unless `ids_L` and `labels_L` say others."""
     defaults = {
         "task": "multi_class",
         "templates": ("a photo of a {}.",),

@@ -6,9 +6,13 @@ weight for each unlabelled row; the loop multiplies cross entropies by the weigh
 that a masked row counts as zero and an empty mask gives a loss of 0, never NaN. Stored-feature heads and end-to-end
 training share it.
 
+Nothing in ``targets``, ``strong_sums`` and ``batch_loss`` looks at a tensor's values from Python: on a GPU a step never
+waits. Branches on the step are free, as it is a Python number.
+
 The loss on bought labels is not its business (see ``losses.py``).
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from labelbench_ray.errors import SpecError
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 State = dict[str, "torch.Tensor"]
+"""Tensors by name. A step changes their values in place: the tensors themselves stay, and are what a checkpoint has."""
 
 
 class Batch(NamedTuple):
@@ -28,9 +33,11 @@ class Batch(NamedTuple):
     logits_UC: "torch.Tensor"
     """Of their weak views."""
     labeled_logits_BC: "torch.Tensor"
-    """Of the labelled rows' weak views; they have no rows where the algorithm does not ask for them."""
+    """Of the labelled rows' weak views; they may have no rows where the algorithm does not ask for them."""
     labels_B: "torch.Tensor"
+    """(B,) bought classes, or (B, C) distributions where labelled rows are mixed with one another."""
     step: int
+    """0, 1, ..., ``steps - 1``; what a state starts from is set at 0."""
     steps: int
     """How many there will be."""
 
@@ -50,8 +57,11 @@ class Algorithm(Protocol):
     name: ClassVar[str]
     trained_view: ClassVar[Literal["weak", "strong"]]
     """Whose logits the unlabelled loss is taken of."""
-    asks_labeled: ClassVar[bool]
-    """Whether ``targets`` reads the logits of labelled rows."""
+
+    @property
+    def asks_labeled(self) -> bool:
+        """Whether ``targets`` reads the logits of labelled rows."""
+        ...
 
     @property
     def uratio(self) -> int:
@@ -89,17 +99,11 @@ class Algorithm(Protocol):
         ...
 
 
-class PseudoLabels:
-    """What most algorithms share: a strong view trained, a constant weight, no loss of the batch as a whole."""
+class Defaults:
+    """What most algorithms share: they train a strong view, remember nothing and have no loss of the whole batch."""
 
     trained_view: ClassVar[Literal["weak", "strong"]] = "strong"
     asks_labeled: ClassVar[bool] = False
-
-    ulb_loss_ratio: float
-
-    def unlabeled_weight(self, step: int, steps: int) -> float:
-        """The same at every step."""
-        return self.ulb_loss_ratio
 
     def start(self, num_rows: int, num_unlabeled: int, num_classes: int, device: str) -> State:
         """Nothing to remember."""
@@ -114,6 +118,48 @@ class PseudoLabels:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class SemiSupervised(Defaults):
+    """Fields of every algorithm that uses unlabelled rows."""
+
+    name: ClassVar[str]
+
+    uratio: int = 5
+    """Unlabelled rows for each labelled one in a batch."""
+    ulb_loss_ratio: float = 1.0
+    """Weight of the unlabelled loss."""
+    num_weak_views: int = 0
+    """Stored weak views to draw from; 0 is the clean one."""
+
+    def __post_init__(self) -> None:
+        self.check(f"algorithm {self.name}")
+
+    def check(self, where: str) -> None:
+        """Raise SpecError for a field that is out of range."""
+        if self.uratio < 1:
+            raise SpecError(where, f"`uratio` must be at least 1, got {self.uratio}")
+        counts = {"ulb_loss_ratio": self.ulb_loss_ratio, "num_weak_views": self.num_weak_views}
+        check_numbers(where, positive={}, not_negative=counts)
+
+    def unlabeled_weight(self, step: int, steps: int) -> float:
+        """The same at every step."""
+        return self.ulb_loss_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrongViews(SemiSupervised):
+    """Fields of every algorithm that trains a strong view on what the weak one says."""
+
+    num_strong_views: int = 2
+    """Stored strong views to draw from."""
+
+    def check(self, where: str) -> None:
+        """Raise SpecError for a field that is out of range."""
+        super().check(where)
+        if self.num_strong_views < 1:
+            raise SpecError(where, f"`num_strong_views` must be at least 1, got {self.num_strong_views}")
+
+
 def loss_of_rows(logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor":
     """(U,) cross entropy of each row and its target, times its weight; in float32 whatever the logits are."""
     from torch.nn.functional import cross_entropy
@@ -122,20 +168,18 @@ def loss_of_rows(logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor":
 
 
 def certainty(logits_UC: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """(U,) largest probability of each row and (U,) its class."""
-    largest = logits_UC.softmax(1).max(1)
-    return largest.values, largest.indices
+    """(U,) largest probability of each row and (U,) its class.
+
+    The largest term of a softmax is ``exp(0)`` over the sum of all; softmax itself is slow on a few classes.
+    """
+    largest_U, labels_U = logits_UC.max(1)
+    return (logits_UC - largest_U[:, None]).exp_().sum(1).reciprocal_(), labels_U
 
 
-def check_shared(where: str, algorithm: Algorithm, ulb_loss_ratio: float) -> None:
-    """Raise SpecError for a field all algorithms have that is out of range."""
-    if algorithm.uratio < 1:
-        raise SpecError(where, f"`uratio` must be at least 1, got {algorithm.uratio}")
-    check_numbers(where, positive={}, not_negative={"ulb_loss_ratio": ulb_loss_ratio})
-    least = 1 if algorithm.trained_view == "strong" else 0
-    if algorithm.num_weak_views < 0 or algorithm.num_strong_views < least:
-        told = f"got {algorithm.num_weak_views} and {algorithm.num_strong_views}"
-        raise SpecError(where, f"`num_weak_views` must be 0 or more and `num_strong_views` {least} or more, {told}")
+def follow(average: "torch.Tensor", value: "torch.Tensor", decay: float, *, first: bool = False) -> None:
+    """Move an exponential moving average in place; what has none yet starts from its ``first`` value."""
+    kept = 0.0 if first else decay
+    average.mul_(kept).add_(value, alpha=1.0 - kept)
 
 
 def check_cutoff(where: str, p_cutoff: float) -> None:

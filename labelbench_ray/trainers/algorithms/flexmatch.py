@@ -3,43 +3,37 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from labelbench_ray.trainers.algorithms.base import (
-    Batch,
-    PseudoLabels,
-    State,
-    Targets,
-    certainty,
-    check_cutoff,
-    check_shared,
-)
+from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, certainty, check_cutoff
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlexMatch(PseudoLabels):
+class FlexMatch(StrongViews):
     """Pseudo labels of a weak view train a strong one, with a threshold per class that follows how well it is learnt.
 
     A row with weak-view probabilities q and pseudo label c counts where ``max q >= tau_c`` (equations 6 to 11):
     ``tau_c = p_cutoff * beta_c / (2 - beta_c)`` and ``beta_c = sigma_c / max(max sigma, never used)``, where sigma_c
     counts the unlabelled examples whose last confident (``max q >= p_cutoff``) pseudo label is c and "never used" those
     that never had one. The latter is the warm-up: without it sigma of a few examples would set the thresholds.
+
+    Thresholds are those before the batch is counted, as in USB and LabelBench (the paper leaves the order open). Both
+    recount the whole pool at every step; here the rows of the batch move from one class's count to another's. USB keeps
+    its last thresholds while every example of the pool counts for one class; here they go on following the counts.
     """
 
     name: ClassVar[str] = "flexmatch"
 
     p_cutoff: float = 0.95
-    uratio: int = 5
-    ulb_loss_ratio: float = 1.0
+    """Certainty from which an example counts for its class, and the threshold of the class learnt best."""
     threshold_warmup: bool = True
-    num_weak_views: int = 0
-    num_strong_views: int = 2
+    """Whether examples that were never confident hold the thresholds down."""
 
-    def __post_init__(self) -> None:
-        where = f"algorithm {self.name}"
+    def check(self, where: str) -> None:
+        """Raise SpecError for a field that is out of range."""
+        super().check(where)
         check_cutoff(where, self.p_cutoff)
-        check_shared(where, self, self.ulb_loss_ratio)
 
     def start(self, num_rows: int, num_unlabeled: int, num_classes: int, device: str) -> State:
         """``last_label_N`` (-1: never confident) and ``counts``: how many never were, then sigma of each class."""

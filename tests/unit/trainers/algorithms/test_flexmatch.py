@@ -1,5 +1,3 @@
-"""Losses and state of the algorithms, against values worked out by hand and against naive loops."""
-
 import math
 
 import numpy as np
@@ -7,34 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logit_batches import batch_of, logits_for
 
-from labelbench_ray.errors import SpecError
-from labelbench_ray.trainers.algorithms.base import Batch, loss_of_rows
+from labelbench_ray.trainers.algorithms.base import loss_of_rows
 from labelbench_ray.trainers.algorithms.flexmatch import FlexMatch, count_labels, flexmatch_thresholds
-from labelbench_ray.trainers.finetune import FineTune
-from labelbench_ray.trainers.heads import Linear
-from labelbench_ray.trainers.losses import LabeledLoss
-
-
-def logits_for(*rows):
-    """Logits whose softmax is exactly these rows."""
-    return torch.log(torch.tensor(rows))
-
-
-def batch_of(weak, ids=None, step=0, steps=10):
-    ids = torch.arange(len(weak)) if ids is None else torch.tensor(ids)
-    return Batch(ids, weak, weak[:0], ids[:0], step, steps)
-
-
-def test_supervised_is_cross_entropy_of_each_row():
-    losses = LabeledLoss().rows(logits_for([0.5, 0.3, 0.2], [0.1, 0.8, 0.1]), torch.tensor([0, 2]))
-    assert losses.tolist() == pytest.approx([-math.log(0.5), -math.log(0.1)])
-
-
-def test_label_smoothing_spreads_part_of_the_target_over_all_classes():
-    losses = LabeledLoss(label_smoothing=0.3).rows(logits_for([0.5, 0.3, 0.2]), torch.tensor([0]))
-    by_hand = -(0.8 * math.log(0.5) + 0.1 * math.log(0.3) + 0.1 * math.log(0.2))
-    assert losses.item() == pytest.approx(by_hand)
 
 
 def test_thresholds_by_hand():
@@ -66,22 +40,19 @@ def test_a_batch_by_hand():
     assert state["counts"].tolist() == [2, 3, 0]
 
 
-def test_an_empty_mask_gives_zero_and_a_zero_gradient():
-    algorithm = FlexMatch()
-    state = {"last_label_N": torch.zeros(4, dtype=torch.int64), "counts": torch.tensor([0, 2, 2])}
-    strong = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    loss = loss_of_rows(strong, algorithm.targets(batch_of(torch.zeros(3, 2)), state)).mean()
-    loss.backward()
-    assert loss.item() == 0.0
-    assert strong.grad.abs().max().item() == 0.0
+def test_thresholds_of_a_batch_are_those_before_it():
+    algorithm = FlexMatch(p_cutoff=0.8)
+    state = algorithm.start(2, 2, 2, "cpu")
+    weak = logits_for([0.9, 0.1], [0.55, 0.45])
+    assert algorithm.targets(batch_of(weak), state).weight_U.tolist() == [1, 1]
+    assert algorithm.targets(batch_of(weak, step=1), state).weight_U.tolist() == [1, 0]  # now tau = 0.8, 0
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_counts_are_what_recounting_gives(data):
+def test_counts_are_what_recounting_the_pool_gives(data):
     num_rows, num_classes = data.draw(st.integers(1, 12)), data.draw(st.integers(2, 4))
-    algorithm = FlexMatch()
-    state = algorithm.start(num_rows, num_rows, num_classes, "cpu")
+    state = FlexMatch().start(num_rows, num_rows, num_classes, "cpu")
     last = np.full(num_rows, -1)
     for _ in range(data.draw(st.integers(1, 6))):
         ids = np.array(data.draw(st.lists(st.integers(0, num_rows - 1), min_size=1, unique=True)))
@@ -101,19 +72,3 @@ def test_a_batch_in_two_halves_leaves_the_same_state():
     for part in (slice(2, 4), slice(0, 2)):
         count_labels(halves, ids[part], labels[part], confident[part])
     assert all(torch.equal(whole[key], halves[key]) for key in whole)
-
-
-@pytest.mark.parametrize(
-    ("made", "field"),
-    [
-        (lambda: FlexMatch(p_cutoff=0.0), "p_cutoff"),
-        (lambda: FlexMatch(uratio=0), "uratio"),
-        (lambda: FlexMatch(ulb_loss_ratio=float("nan")), "ulb_loss_ratio"),
-        (lambda: FlexMatch(num_strong_views=0), "num_strong_views"),
-        (lambda: Linear(label_smoothing=1.0), "label_smoothing"),
-        (lambda: FineTune(label_smoothing=-0.1), "label_smoothing"),
-    ],
-)
-def test_refuses_a_field_out_of_range(made, field):
-    with pytest.raises(SpecError, match=field):
-        made()

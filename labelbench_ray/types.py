@@ -85,6 +85,14 @@ class TrainableEncoder(Protocol):
         """Maps what ``prepare`` returns to embeddings (B, D); its parameters can be trained."""
         ...
 
+    def squares(self, images: list[Image]) -> "torch.Tensor":
+        """(B, 3, H, W) uint8 on the CPU, resized and cut out as the encoder was trained: what is augmented."""
+        ...
+
+    def normalize(self, squares: "torch.Tensor") -> "torch.Tensor":
+        """(B, 3, H, W) float32 of squares, on the device where they are."""
+        ...
+
     def prepare(self, images: list[Image]) -> "torch.Tensor":
         """(B, 3, H, W) float32, resized and normalised exactly as the encoder was trained."""
         ...

@@ -35,12 +35,24 @@ class LoadedEncoder(Protocol):
         """Maps what ``prepare`` returns to embeddings (B, D)."""
         ...
 
+    def squares(self, images: list[Image]) -> "torch.Tensor":
+        """(B, 3, H, W) uint8 on the CPU, resized and cut out as the encoder was trained: what is augmented."""
+        ...
+
+    def normalize(self, squares: "torch.Tensor") -> "torch.Tensor":
+        """(B, 3, H, W) float32 of squares, on the device where they are."""
+        ...
+
     def prepare(self, images: list[Image]) -> "torch.Tensor":
         """(B, 3, H, W) float32, resized and normalised exactly as the encoder was trained."""
         ...
 
+    def embed(self, squares: "torch.Tensor") -> Floats:
+        """(B, D) float32 embeddings of squares, without gradients."""
+        ...
+
     def encode(self, images: list[Image]) -> Floats:
-        """(B, D) float32 embeddings, without gradients."""
+        """(B, D) float32 embeddings of images, without gradients."""
         ...
 
     def zero_shot_head(self, class_names: Sequence[str], templates: Sequence[str]) -> Floats | None:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from labelbench_ray.encoders.preprocess import Preprocess
+from labelbench_ray.errors import SpecError
 from labelbench_ray.types import Floats, Image
 
-ComputeDtype = Literal["float32", "bfloat16"]
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
 TextHead = Callable[[Sequence[str], Sequence[str]], Floats]
 
 
@@ -31,16 +32,32 @@ class LoadedImageEncoder:
     compute_dtype: ComputeDtype = "float32"
     text_head: TextHead | None = None
 
+    def __post_init__(self) -> None:
+        if self.compute_dtype == "float16" and torch.device(self.device).type == "cpu":
+            raise SpecError("encoder", "`compute_dtype: float16` needs a GPU; use bfloat16 or float32 on a processor")
+
+    def squares(self, images: list[Image]) -> torch.Tensor:
+        """(B, 3, H, W) uint8 on the CPU, resized and cut out as the encoder was trained: what is augmented."""
+        return self.preprocess.squares(images)
+
+    def normalize(self, squares: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) float32 of squares, where they are."""
+        return self.preprocess.normalize(squares)
+
     def prepare(self, images: list[Image]) -> torch.Tensor:
         """(B, 3, H, W) float32 on the CPU, resized and normalised as the encoder was trained."""
         return self.preprocess.apply(images)
 
-    def encode(self, images: list[Image]) -> Floats:
-        """(B, D) float32 embeddings by the module in evaluation mode, without gradients. Threads may share it."""
+    def embed(self, squares: torch.Tensor) -> Floats:
+        """(B, D) float32 embeddings of squares by the module in evaluation mode. Threads may share it."""
         dtype = getattr(torch, self.compute_dtype)
         with torch.inference_mode():
-            embeddings = self._inference_module(self.prepare(images).to(self.device, dtype))
+            embeddings = self._inference_module(self.normalize(squares.to(self.device)).to(dtype))
         return np.asarray(embeddings.float().cpu().numpy())
+
+    def encode(self, images: list[Image]) -> Floats:
+        """(B, D) float32 embeddings of images, without gradients."""
+        return self.embed(self.squares(images))
 
     def zero_shot_head(self, class_names: Sequence[str], templates: Sequence[str]) -> Floats | None:
         """(C, D) unit text embeddings times the logit scale, or None where there is no text tower."""
@@ -48,7 +65,7 @@ class LoadedImageEncoder:
 
     @cached_property
     def _inference_module(self) -> nn.Module:
-        """The module as loaded, or for bfloat16 a copy of it: training needs the float32 weights."""
+        """The module as loaded, or a copy of it in half the bits: training needs the float32 weights."""
         if self.compute_dtype == "float32":
             return self.module.eval()
-        return copy.deepcopy(self.module).to(torch.bfloat16).eval()
+        return copy.deepcopy(self.module).to(getattr(torch, self.compute_dtype)).eval()

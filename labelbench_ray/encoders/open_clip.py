@@ -37,7 +37,7 @@ class OpenClip:
     weights_seed: int = 0
     weights_path: Path | None = content_path(None)
     quick_gelu: bool | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.weights_seed < 0:

@@ -42,7 +42,7 @@ class Timm:
     std: Triple | None = None
     interpolation: Interpolation | None = None
     crop_fraction: float | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.weights_seed < 0:

@@ -4,7 +4,7 @@ The body knows nothing of Ray: an actor is built from the task and called with o
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.passes import EncodedBatch, make_pass
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.shard_file import ShardEntry, read_entry, write_shard
+from labelbench_ray.features.stages import busy_seconds, merged
 from labelbench_ray.features.store import FeatureStore, MissingShard, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN
 
@@ -74,8 +75,12 @@ class ShardEmbedder:
             return []
         began = time.perf_counter()
         batches = self._batches(keys, shard)
-        spent = (time.perf_counter() - began) / len(keys)
-        return [self._write(key, shard, position, batches, spent) for position, key in enumerate(keys)]
+        whole = {
+            "wall": time.perf_counter() - began,
+            "device": busy_seconds(interval for batch in batches for interval in batch.device_intervals),
+        }
+        share = merged([whole], 1 / len(keys))
+        return [self._write(key, shard, position, batches, share) for position, key in enumerate(keys)]
 
     def _batches(self, keys: Sequence[FeatureKey], shard: MissingShard) -> list[EncodedBatch]:
         from labelbench_ray.kernels.products import single_threaded
@@ -88,7 +93,12 @@ class ShardEmbedder:
             return list(threads.map(lambda batch: self._encode(batch, views), ids))
 
     def _write(
-        self, key: FeatureKey, shard: MissingShard, position: int, batches: Sequence[EncodedBatch], spent: float
+        self,
+        key: FeatureKey,
+        shard: MissingShard,
+        position: int,
+        batches: Sequence[EncodedBatch],
+        whole: Mapping[str, float],
     ) -> ShardEntry:
         self._task.store.describe(key)
         return write_shard(
@@ -100,7 +110,7 @@ class ShardEmbedder:
             weights=self._encode.weights,
             made_with=self._made_with,
             undecodable=[image for batch in batches for image in batch.undecodable],
-            encode_s=spent,
+            seconds=merged([whole, *(batch.seconds[position] for batch in batches)]),
         )
 
 

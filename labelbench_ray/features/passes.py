@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,8 +11,12 @@ from labelbench_ray.encoders.base import LoadedEncoder
 from labelbench_ray.errors import SpecError, UndecodableImageError
 from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.shard_file import Undecodable
-from labelbench_ray.kernels.augment import Moments, View, augment_images, augment_vectors, pool_moments
+from labelbench_ray.features.stages import Stopwatch, device_clock, shared_among
+from labelbench_ray.kernels.augment import Moments, View, augment_batch, augment_vectors, pool_moments
 from labelbench_ray.types import Floats, Ids, Image, Images, Rows, Split
+
+if TYPE_CHECKING:
+    import torch
 
 PLACEHOLDER: Image = np.zeros((8, 8, 3), np.uint8)
 """Stands for an image that cannot be decoded, so that its neighbours keep their places in the batch."""
@@ -20,10 +24,14 @@ PLACEHOLDER: Image = np.zeros((8, 8, 3), np.uint8)
 
 @dataclass(frozen=True, eq=False)
 class EncodedBatch:
-    """Rows of one batch of ids: (B, D) per view, and what could not be decoded."""
+    """Rows of one batch of ids: (B, D) per view, what could not be decoded, and where the time went."""
 
     rows: tuple[Floats, ...]
     undecodable: tuple[Undecodable, ...] = ()
+    seconds: tuple[dict[str, float], ...] = ()
+    """By stage for each view; what was done once for all views is shared evenly."""
+    device_intervals: tuple[tuple[float, float], ...] = ()
+    """When the device had work."""
 
 
 class Pass(Protocol):
@@ -37,30 +45,42 @@ class Pass(Protocol):
 
 
 class ImagePass:
-    """Decode, augment, encode. Every batch is encoded at the same size."""
+    """Read and resize once; augment and encode once a view, on the encoder's device. Batches are of one size."""
 
     def __init__(
-        self, opened: OpenDataset, split: Split, encoder: LoadedEncoder, weights: str, batch_size: int
+        self, opened: OpenDataset, split: Split, encoder: LoadedEncoder, weights: str, batch_size: int, device: str
     ) -> None:
         self.weights = weights
         self._dataset, self._split, self._can_flip = opened.card.name, split, opened.card.can_flip
         self._images = opened.images(split)
         self._encoder = encoder
-        self._batch_size = batch_size
+        self._batch_size, self._device, self._clock = batch_size, device, device_clock(device)
 
     def __call__(self, ids: Ids, views: tuple[View, ...]) -> EncodedBatch:
-        """Rows of these ids in each view, from one decoding; rows of undecodable images are zero."""
-        images, undecodable = read_or_replace(self._images, ids)
-        rows = tuple(self._encode(augment_images(images, ids, view, self._can_flip)) for view in views)
+        """Rows of these ids in each view; rows of undecodable images are zero."""
+        once, each = Stopwatch(), [Stopwatch() for _ in views]
+        with once.stage("read"):
+            images, undecodable = read_or_replace(self._images, ids)
+        with once.stage("prepare"):
+            squares = self._encoder.squares(images).to(self._device)
+        began = self._clock.now()
+        rows = tuple(self._encode(squares, ids, view, watch) for view, watch in zip(views, each, strict=True))
+        interval = (self._clock.seconds(began), self._clock.seconds(self._clock.now()))
         bad = np.isin(ids, [image.example_id for image in undecodable])
         for encoded in rows:
             encoded[bad] = 0
-        return EncodedBatch(rows, undecodable)
+        return EncodedBatch(rows, undecodable, shared_among(once, each), (interval,))
 
-    def _encode(self, images: list[Image]) -> Floats:
+    def _encode(self, squares: "torch.Tensor", ids: Ids, view: View, watch: Stopwatch) -> Floats:
         """(B, D). Filled up by repetition: a row's last bits can depend on the size of its batch."""
-        filled = images + [images[-1]] * (self._batch_size - len(images))
-        return np.array(self._encoder.encode(filled)[: len(images)])
+        import torch
+
+        with watch.stage("augment"):
+            seen = augment_batch(squares, ids, view, self._can_flip)
+            missing = self._batch_size - len(ids)
+            filled = torch.cat([seen, seen[-1:].expand(missing, *seen.shape[1:])]) if missing else seen
+        with watch.stage("encode"):
+            return np.array(self._encoder.embed(filled)[: len(ids)])
 
 
 def read_or_replace(source: Images, ids: Ids) -> tuple[list[Image], tuple[Undecodable, ...]]:
@@ -111,8 +131,15 @@ class VectorPass:
 
     def __call__(self, ids: Ids, views: tuple[View, ...]) -> EncodedBatch:
         """Rows of these ids in each view."""
-        vectors = self._rows.take(ids)
-        return EncodedBatch(tuple(augment_vectors(vectors, ids, view, self._pool) for view in views))
+        once, each = Stopwatch(), [Stopwatch() for _ in views]
+        with once.stage("read"):
+            vectors = self._rows.take(ids)
+        rows = tuple(self._augment(vectors, ids, view, watch) for view, watch in zip(views, each, strict=True))
+        return EncodedBatch(rows, seconds=shared_among(once, each))
+
+    def _augment(self, vectors: Floats, ids: Ids, view: View, watch: Stopwatch) -> Floats:
+        with watch.stage("augment"):
+            return augment_vectors(vectors, ids, view, self._pool)
 
 
 def make_pass(opened: OpenDataset, keys: Sequence[FeatureKey], device: str) -> Pass:
@@ -131,4 +158,4 @@ def make_pass(opened: OpenDataset, keys: Sequence[FeatureKey], device: str) -> P
     from labelbench_ray.encoders.weights import weights_digest
 
     loaded = key.encoder.load(device)
-    return ImagePass(opened, key.split, loaded, weights_digest(loaded.module), key.encode_batch_size)
+    return ImagePass(opened, key.split, loaded, weights_digest(loaded.module), key.encode_batch_size, device)

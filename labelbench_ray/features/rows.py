@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelbench_ray.features.shard_file import ShardEntry, Undecodable, map_shard
+from labelbench_ray.features.stages import merged
 from labelbench_ray.types import Floats, Ids
 
 
@@ -44,6 +45,11 @@ class StoredRows:
         return np.array(sorted(image.example_id for image in self.undecodable), np.int64)
 
     @property
+    def seconds(self) -> dict[str, float]:
+        """Where the time of making it went, by stage (see stages.py)."""
+        return merged(entry.seconds for entry in self.entries)
+
+    @property
     def made_with(self) -> tuple[str, ...]:
         """The kinds of machine that made the shards; more than one if an embedding went on elsewhere."""
         return tuple(sorted({entry.made_with for entry in self.entries}))
@@ -54,6 +60,10 @@ class StoredRows:
         start, end = self._shard_of(first), self._shard_of(max(first, last - 1))
         parts = [self._part(index, first, last) for index in range(start, end + 1)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def blocks(self) -> list[Floats]:
+        """The rows of each shard, in order, read-only and without a copy."""
+        return [self._shard(index) for index in range(len(self.entries))]
 
     def take(self, ids: Ids) -> Floats:
         """A copy of the rows of these ids, in this order."""

@@ -8,14 +8,15 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from labelbench_ray.errors import FeatureStoreError
+from labelbench_ray.features.stages import Stopwatch
 from labelbench_ray.identity import content_fingerprint
 from labelbench_ray.types import Floats, Ids
 
@@ -44,7 +45,8 @@ class ShardEntry:
     made_with: str
     """Device, instruction set and library versions, on which the last bits depend."""
     undecodable: tuple[Undecodable, ...] = ()
-    encode_s: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage (see stages.py), and ``wall`` and ``device`` of the whole: its part, where several views were made."""
 
     @classmethod
     def parse(cls, plain: dict[str, Any]) -> "ShardEntry":
@@ -73,12 +75,14 @@ def write_shard(
     weights: str,
     made_with: str,
     undecodable: Iterable[Undecodable] = (),
-    encode_s: float = 0.0,
+    seconds: Mapping[str, float] | None = None,
 ) -> ShardEntry:
     """Store rows and entry. Raises FeatureStoreError for numbers that cannot be stored and for a disk that will not."""
     path = shard_path(folder, index)
     stored_ND = _as_stored(rows_ND, dtype, first, path)
-    write_whole(path, lambda file: np.save(file, stored_ND, allow_pickle=False))
+    watch = Stopwatch()
+    with watch.stage("write"):
+        write_whole(path, lambda file: np.save(file, stored_ND, allow_pickle=False))
     entry = ShardEntry(
         index=index,
         first=first,
@@ -90,7 +94,7 @@ def write_shard(
         weights=weights,
         made_with=made_with,
         undecodable=tuple(undecodable),
-        encode_s=round(encode_s, 3),
+        seconds={name: round(spent, 4) for name, spent in {**(seconds or {}), **watch.seconds}.items()},
     )
     write_json(entry_path(folder, index), asdict(entry))
     return entry

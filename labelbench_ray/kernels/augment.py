@@ -6,17 +6,20 @@ dropout with a little noise.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelbench_ray.errors import SpecError
+from labelbench_ray.kernels.keyed_draws import keyed_uniforms
 from labelbench_ray.seeding import example_stream
-from labelbench_ray.types import Floats, Ids, Image, Rows
+from labelbench_ray.types import Floats, Ids, Rows
 
-PADDING = 0.125
-"""Share of a side added by reflection at each border before the crop: 4 of CIFAR's 32 pixels."""
+if TYPE_CHECKING:
+    import torch
+
+BLOCK_VALUES = 2**20
+"""Values of uint8 images that are augmented together on a processor."""
 VECTOR_DROPOUT = 0.5
 VECTOR_NOISE = 0.1
 """Deviation of the noise on vectors, in deviations of the pool, dimension by dimension."""
@@ -37,49 +40,47 @@ class View:
         if self.kind == "clean" and (self.index or self.seed):
             raise SpecError("view", f"a clean view has no index and no seed, got {self.index} and {self.seed}")
 
+    @property
+    def label(self) -> str:
+        """``clean``, ``weak-0``, ``strong-1``; the name of its random numbers under its seed."""
+        return self.kind if self.kind == "clean" else f"{self.kind}-{self.index}"
+
     def stream(self, example_id: int) -> np.random.Generator:
         """The random stream of one example in this view."""
-        return example_stream(self.seed, f"{self.kind}-{self.index}", example_id)
+        return example_stream(self.seed, self.label, example_id)
 
 
 CLEAN = View()
 
 
-def augment_images(images: list[Image], ids: Ids, view: View, can_flip: bool) -> list[Image]:
-    """The images of these ids in this view, each (H, W, 3) uint8 of its own size.
+def augment_batch(images: "torch.Tensor", ids_B: Ids, view: View, can_flip: bool) -> "torch.Tensor":
+    """The images of these ids in this view: uint8 (B, 3, H, W) to the same, on the device where they are.
 
     ``can_flip`` allows mirroring. The clean view returns the images themselves.
     """
-    if view.kind == "clean":
-        return images
-    change = _strong_image if view.kind == "strong" else _weak_image
-    return [
-        change(image, view.stream(int(example_id)), can_flip) for image, example_id in zip(images, ids, strict=True)
-    ]
-
-
-def _weak_image(image: Image, rng: np.random.Generator, can_flip: bool) -> Image:
-    """A crop of the reflected image at its own size, mirrored half of the time."""
-    rows, columns = (_crop_positions(side, rng) for side in image.shape[:2])
-    if can_flip and rng.random() < 0.5:
-        columns = columns[::-1]
-    return image.take(rows, axis=0).take(columns, axis=1)
-
-
-def _crop_positions(side: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(side,) which rows (or columns) are seen by a random crop of the image padded by reflection."""
-    pad = min(round(side * PADDING), side - 1)
-    positions = np.abs(np.arange(side) + rng.integers(-pad, pad + 1))
-    return np.asarray((side - 1) - np.abs((side - 1) - positions))
-
-
-def _strong_image(image: Image, rng: np.random.Generator, can_flip: bool) -> Image:
     import torch
 
-    from labelbench_ray.kernels.rand_augment import rand_augment
+    from labelbench_ray.kernels.moved_pixels import NUM_CROP_DRAWS, crop_and_flip
+    from labelbench_ray.kernels.rand_augment import NUM_DRAWS, rand_augment
 
-    weak = torch.from_numpy(_weak_image(image, rng, can_flip)).permute(2, 0, 1).contiguous()
-    return np.asarray(rand_augment(weak, rng).permute(1, 2, 0).contiguous().numpy())
+    if view.kind == "clean" or len(images) == 0:
+        return images
+    strong = view.kind == "strong"
+    draws_BK = keyed_uniforms(view.seed, view.label, ids_B, NUM_CROP_DRAWS + (NUM_DRAWS if strong else 0))
+    views = []
+    for block in _blocks(images):
+        seen = crop_and_flip(images[block], draws_BK[block, :NUM_CROP_DRAWS], can_flip)
+        views.append(rand_augment(seen, draws_BK[block, NUM_CROP_DRAWS:]) if strong else seen)
+    return torch.cat(views)
+
+
+def _blocks(images: "torch.Tensor") -> list[slice]:
+    """The whole batch on a GPU; on a processor as many images at a time as its cache holds with what is made of them.
+
+    Batches of another size change no bit, so neither does this.
+    """
+    count = len(images) if images.device.type != "cpu" else max(1, BLOCK_VALUES // images[0].numel())
+    return [slice(first, first + count) for first in range(0, len(images), count)]
 
 
 @dataclass(frozen=True, eq=False)

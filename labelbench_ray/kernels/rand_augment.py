@@ -1,78 +1,100 @@
-"""RandAugment as FixMatch uses it (Sohn et al., 2020, appendix D, table 12), on one uint8 tensor (3, H, W).
+"""RandAugment as FixMatch uses it (Sohn et al., 2020, appendix D, table 12), on uint8 batches (B, 3, H, W).
 
-Two of fourteen operations, each with a magnitude drawn anew from its range, then always Cutout. torchvision's own
-RandAugment differs: one fixed magnitude for all images, and no Cutout.
+Two of fourteen operations for each image, each with a magnitude drawn anew from its range, then always Cutout.
+torchvision's own RandAugment differs: one fixed magnitude for all images, and no Cutout. The operations are Pillow's,
+to the bit, in three families that run on the images that drew them.
 """
 
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
+from labelbench_ray.kernels.grouped import by_group
+from labelbench_ray.kernels.moved_pixels import MATRICES, move
+from labelbench_ray.kernels.recoloured import PLAINER, TABLES, blend, change_levels
+from labelbench_ray.types import Floats
 
 NUM_OPERATIONS = 2
+NUM_DRAWS = 2 * NUM_OPERATIONS + 3
+"""Uniform numbers that one image takes."""
 LARGEST_CUTOUT = 0.5
 """Largest side of the square that is grayed out, as a share of the width."""
 GRAY = 127
 
-Magnitude = float
-Operation = Callable[["torch.Tensor", Any, Magnitude], "torch.Tensor"]
-
-
-def _affine(image: "torch.Tensor", functional: Any, *, move: tuple[float, float], shear: tuple[float, float]) -> Any:
-    """Shift by shares of width and height, or shear about the upper left corner, as PIL does in the reference."""
-    height, width = image.shape[-2:]
-    pixels = [round(move[0] * width), round(move[1] * height)]
-    degrees = [math.degrees(math.atan(share)) for share in shear]
-    return functional.affine(image, angle=0.0, translate=pixels, scale=1.0, shear=degrees, center=[0.0, 0.0])
-
-
-OPERATIONS: dict[str, tuple[Operation, float, float]] = {
-    "autocontrast": (lambda image, functional, _: functional.autocontrast(image), 0, 0),
-    "brightness": (lambda image, functional, factor: functional.adjust_brightness(image, factor), 0.05, 0.95),
-    "color": (lambda image, functional, factor: functional.adjust_saturation(image, factor), 0.05, 0.95),
-    "contrast": (lambda image, functional, factor: functional.adjust_contrast(image, factor), 0.05, 0.95),
-    "equalize": (lambda image, functional, _: functional.equalize(image), 0, 0),
-    "identity": (lambda image, functional, _: image, 0, 0),
-    "posterize": (lambda image, functional, bits: functional.posterize(image, math.floor(bits)), 4, 9),
-    "rotate": (lambda image, functional, degrees: functional.rotate(image, degrees), -30, 30),
-    "sharpness": (lambda image, functional, factor: functional.adjust_sharpness(image, factor), 0.05, 0.95),
-    "shear_x": (lambda image, functional, share: _affine(image, functional, move=(0, 0), shear=(share, 0)), -0.3, 0.3),
-    "shear_y": (lambda image, functional, share: _affine(image, functional, move=(0, 0), shear=(0, share)), -0.3, 0.3),
-    "solarize": (lambda image, functional, share: functional.solarize(image, share * 255), 0, 1),
-    "translate_x": (lambda image, functional, x: _affine(image, functional, move=(x, 0), shear=(0, 0)), -0.3, 0.3),
-    "translate_y": (lambda image, functional, y: _affine(image, functional, move=(0, y), shear=(0, 0)), -0.3, 0.3),
+RANGES: dict[str, tuple[float, float]] = {
+    "autocontrast": (0, 0),
+    "brightness": (0.05, 0.95),
+    "color": (0.05, 0.95),
+    "contrast": (0.05, 0.95),
+    "equalize": (0, 0),
+    "identity": (0, 0),
+    "posterize": (4, 9),
+    "rotate": (-30, 30),
+    "sharpness": (0.05, 0.95),
+    "shear_x": (-0.3, 0.3),
+    "shear_y": (-0.3, 0.3),
+    "solarize": (0, 1),
+    "translate_x": (-0.3, 0.3),
+    "translate_y": (-0.3, 0.3),
 }
-"""Name to operation and the range of its magnitude. Posterize keeps 4 to 8 bits, the upper end never being drawn."""
+"""The range of each operation's magnitude. Posterize keeps 4 to 8 bits, the upper end never being drawn."""
+NAMES = tuple(RANGES)
 
 
-def rand_augment(image: "torch.Tensor", rng: np.random.Generator) -> "torch.Tensor":
-    """Two operations drawn with replacement, then Cutout. Returns a new tensor."""
-    names = list(OPERATIONS)
-    for choice in rng.integers(len(names), size=NUM_OPERATIONS):
-        image = apply_operation(names[choice], image, rng.random())
-    return cutout(image, rng)
+def rand_augment(images: torch.Tensor, draws_BK: Floats) -> torch.Tensor:
+    """Two operations drawn with replacement for each image, then Cutout. Returns a new tensor."""
+    for first in range(0, 2 * NUM_OPERATIONS, 2):
+        names_B = [NAMES[int(draw * len(NAMES))] for draw in draws_BK[:, first]]
+        images = apply_operations(images, names_B, draws_BK[:, first + 1])
+    return cutout(images, draws_BK[:, 2 * NUM_OPERATIONS :])
 
 
-def apply_operation(name: str, image: "torch.Tensor", share: float) -> "torch.Tensor":
-    """One operation at this share (0..1) of its range of magnitudes."""
-    from torchvision.transforms.v2 import functional
-
-    operation, lowest, highest = OPERATIONS[name]
-    return operation(image, functional, lowest + share * (highest - lowest))
-
-
-def cutout(image: "torch.Tensor", rng: np.random.Generator) -> "torch.Tensor":
-    """Gray out a square whose side is a random share of the width and whose centre lies anywhere in the image."""
-    height, width = image.shape[-2:]
-    half = rng.uniform(0, LARGEST_CUTOUT) * width / 2
-    row, column = rng.uniform(0, height), rng.uniform(0, width)
-    (top, bottom), (left, right) = (
-        (max(0, round(centre - half)), max(0, round(centre + half))) for centre in (row, column)
+def apply_operations(images: torch.Tensor, names_B: Sequence[str], shares_B: Floats) -> torch.Tensor:
+    """To each image its own operation, at this share (0..1) of its range of magnitudes."""
+    lowest_B, highest_B = np.array([RANGES[name] for name in names_B]).T
+    magnitudes_B = lowest_B + shares_B * (highest_B - lowest_B)
+    return by_group(
+        images,
+        [_family(name) for name in names_B],
+        lambda family, rows, those: FAMILIES[family](those, [names_B[row] for row in rows], magnitudes_B[rows]),
     )
-    cut = image.clone()
-    cut[:, top:bottom, left:right] = GRAY
-    return cut
+
+
+def _family(name: str) -> str:
+    return "moves" if name in MATRICES else "blends" if name in PLAINER else "levels" if name in TABLES else "none"
+
+
+def _move(images: torch.Tensor, names_B: Sequence[str], magnitudes_B: Floats) -> torch.Tensor:
+    height, width = images.shape[-2:]
+    return move(
+        images, [MATRICES[name](float(size), width, height) for name, size in zip(names_B, magnitudes_B, strict=True)]
+    )
+
+
+FAMILIES: dict[str, Callable[[torch.Tensor, Sequence[str], Floats], torch.Tensor]] = {
+    "moves": _move,
+    "blends": blend,
+    "levels": change_levels,
+    "none": lambda images, names_B, magnitudes_B: images,
+}
+
+
+def cutout(images: torch.Tensor, draws_B3: Floats) -> torch.Tensor:
+    """Gray out a square whose side is a random share of the width and whose centre lies anywhere in the image."""
+    height, width = images.shape[-2:]
+    half_B = draws_B3[:, 0] * LARGEST_CUTOUT * width / 2
+    rows, columns = (
+        torch.from_numpy(_covered(side, centre_B * side, half_B)).to(images.device)
+        for side, centre_B in ((height, draws_B3[:, 1]), (width, draws_B3[:, 2]))
+    )
+    cut = rows[:, None, :, None] & columns[:, None, None, :]
+    return (images & ~cut).bitwise_or_(cut & GRAY)
+
+
+def _covered(side: int, centre_B: Floats, half_B: Floats) -> NDArray[np.uint8]:
+    """(B, side) 255 for rows (or columns) that are within a square, else 0: as bits, quicker than a mask on a CPU."""
+    first_B1, last_B1 = np.rint(centre_B - half_B)[:, None], np.rint(centre_B + half_B)[:, None]
+    places = np.arange(side)
+    return np.where((places >= first_B1) & (places < last_B1), 255, 0).astype(np.uint8)

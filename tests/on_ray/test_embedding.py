@@ -5,7 +5,7 @@ from labelbench_ray.config import Experiment
 from labelbench_ray.errors import WeightsError
 from labelbench_ray.execution.in_process import InProcess
 from labelbench_ray.execution.inputs import embed_tasks
-from labelbench_ray.execution.on_ray.embedding import embed_on_ray
+from labelbench_ray.execution.on_ray.embedding import _threads_per_gpu, embed_on_ray
 from labelbench_ray.execution.on_ray.session import nodes
 from labelbench_ray.features.embedding import finish
 
@@ -52,3 +52,10 @@ def test_an_encoders_error_reaches_the_user_as_it_was_raised(tmp_path):
     encoder = {"name": "timm", "model": "resnet18", "weights_path": str(tmp_path / "weights.safetensors")}
     with pytest.raises(WeightsError, match=r"weights\.safetensors"):
         embed_on_ray(tasks_in(tmp_path / "features", encoder=encoder), nodes())
+
+
+def test_a_gpu_is_fed_by_its_share_of_the_processors():
+    assert _threads_per_gpu([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 64.0}]) == 7
+    assert _threads_per_gpu([{"CPU": 33.0, "GPU": 4.0}, {"CPU": 9.0, "GPU": 1.0}]) == 8
+    assert _threads_per_gpu([{"CPU": 1.0, "GPU": 1.0}]) == 1
+    assert _threads_per_gpu([{"CPU": 8.0}]) == 1

@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,17 @@ TRIES = 3
 def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: int | None = None) -> None:
     """Make every shard that these tasks lack. Raises what the first failing actor raised."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    on_gpu = any(task.device.startswith("cuda") for task in tasks)
+    threads = _threads_per_gpu(nodes) if on_gpu else 1
+    lent = [replace(task, threads=threads) for task in tasks]
     for attempt in range(1, TRIES + 1):
-        rows = [{"task": pickle.dumps(task), **asdict(shard)} for task in tasks for shard in task.missing_shards()]
+        rows = [{"task": pickle.dumps(task), **asdict(shard)} for task in lent for shard in task.missing_shards()]
         if not rows:
             return
-        on_gpu = any(task.device.startswith("cuda") for task in tasks)
         actors = _num_actors(len(rows), nodes, "GPU" if on_gpu else "CPU", num_actors)
         try:
             with _native_chatter_silenced():
-                _run_pipeline(rows, actors, num_gpus=1 if on_gpu else 0)
+                _run_pipeline(rows, actors, num_cpus=threads, num_gpus=1 if on_gpu else 0)
         except RayActorError:
             if attempt == TRIES:
                 raise
@@ -51,14 +53,20 @@ def _num_actors(num_shards: int, nodes: Sequence[Node], resource: str, asked: in
     return max(1, min(num_shards, asked or (there if resource == "GPU" else there - 1)))
 
 
-def _run_pipeline(rows: list[dict[str, Any]], num_actors: int, num_gpus: int) -> None:
+def _threads_per_gpu(nodes: Sequence[Node]) -> int:
+    """Processors that every GPU can have for reading its images, one of each node being left for Ray Data's tasks."""
+    shares = [int((node.get("CPU", 0.0) - 1) // node["GPU"]) for node in nodes if node.get("GPU", 0.0) >= 1]
+    return max(1, min(shares, default=1))
+
+
+def _run_pipeline(rows: list[dict[str, Any]], num_actors: int, num_cpus: int, num_gpus: int) -> None:
     written = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map_batches(
             ShardActor,
             batch_size=1,
             compute=ActorPoolStrategy(size=num_actors),
-            num_cpus=1,
+            num_cpus=num_cpus,
             num_gpus=num_gpus,
         )
         .take_all()

@@ -5,6 +5,7 @@ import pytest
 from dataset_files import encode, noise_image
 from PIL import Image
 
+from labelbench_ray.datasets import decode
 from labelbench_ray.datasets.decode import decode_rgb
 
 COLOUR = noise_image(0)
@@ -26,13 +27,27 @@ def test_every_mode_becomes_rgb(mode):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_jpeg_gives_what_pillow_gives(mode):
-    encoded = encode(noise_image(1, size=(40, 30)).convert(mode), "JPEG", quality=90)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
+def test_jpeg_gives_what_pillow_gives(mode, options):
+    encoded = encode(noise_image(1, size=(40, 30)).convert(mode), "JPEG", quality=90, **options)
     expected = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")).astype(int)
     image = decode_rgb(encoded)
     assert image.shape == (30, 40, 3)
     assert image.flags.c_contiguous
+    assert image.flags.writeable
     assert np.abs(image - expected).max() <= 2  # zero where both come with the same libjpeg-turbo
+
+
+def test_without_torchvisions_decoder_pillow_decodes_jpegs(monkeypatch):
+    encoded = encode(noise_image(1, size=(40, 30)), "JPEG", quality=90)
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: None)
+    np.testing.assert_array_equal(decode_rgb(encoded), np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")))
+
+
+def test_a_jpeg_is_shown_as_it_is_stored_whatever_its_exif_says():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: turn it by a quarter
+    assert decode_rgb(encode(noise_image(1, size=(40, 30)), "JPEG", exif=exif)).shape == (30, 40, 3)
 
 
 def test_a_palette_with_transparency_drops_it_quietly():

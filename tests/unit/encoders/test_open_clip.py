@@ -71,6 +71,11 @@ def test_bfloat16_is_close_and_leaves_weights_that_can_be_trained():
     assert {parameter.dtype for parameter in half.module.parameters()} == {torch.float32}
 
 
+def test_float16_on_a_processor_is_refused():
+    with pytest.raises(SpecError, match="`compute_dtype: float16` needs a GPU; use bfloat16 or float32"):
+        OpenClip(model=TINY, compute_dtype="float16").load()
+
+
 @pytest.mark.parametrize("model", ["ViT-B-32", "coca_ViT-B-32"])
 def test_clip_and_coca_encode_images_and_texts(model):
     loaded = OpenClip(model=model).load()

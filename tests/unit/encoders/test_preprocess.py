@@ -70,6 +70,24 @@ def test_a_batch_of_one_shape_equals_its_images_alone():
     assert torch.equal(mixed[:5], alone)
 
 
+def test_squares_once_normalised_are_what_is_applied():
+    preprocess = Preprocess(size=24, mean=MEAN, std=STD)
+    images = [smooth_image(40, 30), smooth_image(300, 200)]
+    squares = preprocess.squares(images)
+    assert (squares.shape, squares.dtype) == ((2, 3, 24, 24), torch.uint8)
+    assert torch.equal(preprocess.normalize(squares), preprocess.apply(images))
+
+
+def test_normalising_is_to_the_bit_that_of_torchvision():
+    from torchvision.transforms import functional
+
+    every_level = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    expected = functional.normalize(functional.to_tensor(every_level), MEAN, STD)
+    squares = torch.from_numpy(every_level).permute(2, 0, 1).expand(2, -1, -1, -1)
+    for normalized in Preprocess(size=16, mean=MEAN, std=STD).normalize(squares):
+        assert torch.equal(normalized, expected)
+
+
 def test_read_only_images_can_be_prepared():
     images = [smooth_image(8, 8), smooth_image(9, 8)]
     for image in images:

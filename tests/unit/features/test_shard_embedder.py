@@ -13,7 +13,7 @@ from labelbench_ray.encoders.vectors import Vectors
 from labelbench_ray.errors import DataError, SpecError, UndecodableImageError
 from labelbench_ray.features.embedding import EmbedTask, ShardEmbedder, embed_missing, finish
 from labelbench_ray.features.store import MissingShard
-from labelbench_ray.kernels.augment import CLEAN, View, augment_images, augment_vectors, pool_moments
+from labelbench_ray.kernels.augment import CLEAN, View, augment_batch, augment_vectors, pool_moments
 
 TINY = OpenClip(model="labelbench-vit-tiny")
 
@@ -38,8 +38,9 @@ def test_views_of_one_decoding_are_those_embedded_alone(tmp_path):
         (alone,) = embedded(tmp_path / "alone", key)
         assert np.array_equal(rows.slice(0, 100), alone.slice(0, 100))
     ids = np.arange(100)
-    images = augment_images(Painted().images("train").read(ids), ids, keys[2].view, can_flip=True)
-    assert np.array_equal(together[2].slice(0, 100), Pixels(size=4).load().encode(images).astype(np.float16))
+    encoder = Pixels(size=4).load()
+    seen = augment_batch(encoder.squares(Painted().images("train").read(ids)), ids, keys[2].view, can_flip=True)
+    assert np.array_equal(together[2].slice(0, 100), encoder.embed(seen).astype(np.float16))
 
 
 @pytest.mark.parametrize("change", [{"shard_rows": 70}, {"shard_rows": 10}])  # multiples of the batch, as by default
@@ -52,9 +53,9 @@ def test_a_network_gives_the_same_rows_for_any_shards_and_threads(tmp_path, chan
 
 
 def test_the_encoder_always_sees_batches_of_one_size(tmp_path, monkeypatch):
-    sizes, encode = [], LoadedImageEncoder.encode
+    sizes, embed = [], LoadedImageEncoder.embed
     monkeypatch.setattr(
-        LoadedImageEncoder, "encode", lambda self, images: sizes.append(len(images)) or encode(self, images)
+        LoadedImageEncoder, "embed", lambda self, squares: sizes.append(len(squares)) or embed(self, squares)
     )
     embedded(tmp_path, a_key(dataset=Painted(num_rows=75)))
     assert sizes == [10] * 10  # 4 + 4 + 2 batches of shards of 32, 32 and 11 rows

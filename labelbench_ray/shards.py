@@ -6,7 +6,7 @@ the same operand shape in every tile, and sums are folded in tile order. A shard
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from labelbench_ray.errors import SelectionError
 from labelbench_ray.types import Floats, Ids
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 DEFAULT_MEMORY_BYTES = 4 << 30
@@ -147,10 +148,14 @@ class ShardRows:
 
     def map_tiles(self, work: Callable[[int], R]) -> list[R]:
         """``work(tile)`` for each tile, by threads, results in tile order."""
+        return self.on_threads(work, self.tiles())
+
+    def on_threads(self, work: Callable[[A], R], parts: Iterable[A]) -> list[R]:
+        """``work(part)`` for each part, by threads, results in the order of the parts."""
         if self.threads <= 1:
-            return [work(tile) for tile in self.tiles()]
+            return [work(part) for part in parts]
         with ThreadPoolExecutor(self.threads) as threads:
-            return list(threads.map(work, self.tiles()))
+            return list(threads.map(work, parts))
 
     def _read_probs(self, tile: int) -> Floats:
         if self.probabilities is None:

@@ -1,5 +1,7 @@
 """Rows that were made centres of gradient embeddings, as operands, with room for a block of candidates behind them."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -32,19 +34,29 @@ class Centres:
         """q and v of length one, side by side: (N, C + D)."""
         self._rough = torch.empty(self.unit.shape, dtype=rough_dtype())
 
-    def lay(self, block: Gradients) -> None:
-        """Put candidates behind the centres, in place of those that were not kept."""
+    def lay(self, block: Gradients, on_threads: Callable[..., Iterable[None]] = map) -> None:
+        """Put candidates behind the centres, in place of those that were not kept.
+
+        ``on_threads`` is like ``map``, and may work on several parts at a time.
+        """
         if not self.end:
             self._make_room(block)
         self.end = self.count + len(block.ids_N)
-        places = slice(self.count, self.end)
-        for held, part in zip(self.rows, block, strict=True):
-            held[places] = part
-        self.a_N[places] = block.a
-        q_SC, cut, unit = residuals(block.probs_NC, self.task), self.num_classes, self.unit.numpy()[places]
-        np.divide(q_SC, _lengths(block.q_norms_N), out=unit[:, :cut], casting="same_kind")
-        np.divide(block.vectors_ND, _lengths(block.v_norms_N), out=unit[:, cut:], casting="same_kind")
-        self._describe(places, block, q_SC)
+        # Few at a time: what is worked out in float64 stays in the processor's cache.
+        parts = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(block.ids_N), ROWS_AT_ONCE)]
+        for _ in on_threads(lambda part: self._lay(part, block), parts):
+            pass
+
+    def _lay(self, part: slice, block: Gradients) -> None:
+        some = block.take(part)
+        places = slice(self.count + part.start, self.count + part.start + len(some.ids_N))
+        for held, rows in zip(self.rows, some, strict=True):
+            held[places] = rows
+        self.a_N[places] = some.a
+        q_SC, cut, unit = residuals(some.probs_NC, self.task), self.num_classes, self.unit.numpy()[places]
+        np.divide(q_SC, _lengths(some.q_norms_N), out=unit[:, :cut], casting="same_kind")
+        np.divide(some.vectors_ND, _lengths(some.v_norms_N), out=unit[:, cut:], casting="same_kind")
+        self._describe(places, some, q_SC)
 
     def _describe(self, places: slice, block: Gradients, q_SC: Floats) -> None:
         """What keeps rows of different classes apart; labels of a multi-label task have no one class."""

@@ -9,6 +9,7 @@ so two narrow products replace one of width C x D (Ash et al., 2020, appendix G,
 cancels where two gradients are close; ``squared_distances`` does not, and is what decides.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,12 +50,22 @@ class Gradients(NamedTuple):
         """Rows with their lengths."""
         return cls(ids_N, probs_NC, vectors_ND, *squared_lengths(probs_NC, vectors_ND, task))
 
+    @classmethod
+    def laid_together(cls, parts: Sequence["Gradients"], places: Sequence[Places]) -> "Gradients":
+        """One block of several, the rows of each at its places in the block."""
+        size = sum(map(len, places))
+        block = cls(*(np.empty((size, *column.shape[1:]), column.dtype) for column in parts[0]))
+        for part, own in zip(parts, places, strict=True):
+            for column, piece in zip(block, part, strict=True):
+                column[own] = piece
+        return block
+
     @property
     def a(self) -> Floats:
         """(N,) squared lengths of the gradients."""
         return self.q_norms_N * self.v_norms_N
 
-    def take(self, places: NDArray[np.int64]) -> "Gradients":
+    def take(self, places: Places | slice) -> "Gradients":
         """The rows at these places."""
         ids_N, probs_NC, vectors_ND, q_norms_N, v_norms_N = self
         lengths = q_norms_N[places], v_norms_N[places]

@@ -1,9 +1,13 @@
-"""What a worker makes of its tiles, kept between passes while it fits in memory."""
+"""What a worker makes of its tiles, kept between passes while it fits in memory; and room to copy rows to."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from labelbench_ray.shards import ShardRows
+from labelbench_ray.types import Floats, Ids
 
 R = TypeVar("R")
 
@@ -38,3 +42,18 @@ class KeptTiles(Generic[R]):
     def keeps_all(self) -> bool:
         """Every tile fits."""
         return self._keep_before >= self._tiles.stop
+
+
+class Scratch(threading.local):
+    """Room for rows of a block, one for each thread: to ask for new memory every time can cost as much as the copy."""
+
+    def __init__(self) -> None:
+        self._room: Floats = np.empty((0, 0))
+
+    def copied(self, block: Floats, places: Ids) -> Floats:
+        """The rows of a block at these places, to be spoilt; they last until the next call of this thread."""
+        room = self._room
+        if len(room) < len(places) or room.shape[1:] != block.shape[1:] or room.dtype != block.dtype:
+            self._room = room = np.empty(block.shape, block.dtype)
+        # With mode="raise" numpy would copy twice: it must not have touched the room when it raises.
+        return np.take(block, places, axis=0, out=room[: len(places)], mode="clip")

@@ -156,10 +156,12 @@ class _Search:
         parts: list[Drawn] = self._workers.each("draw", tiles_S, row_S)
         if len(parts) == 1:
             return parts[0], accept_S
-        rows = Gradients(*(np.concatenate(pieces) for pieces in zip(*(part.rows for part in parts), strict=True)))
         # Each worker answers in the order asked; put them back among each other.
-        place_S = np.argsort(np.argsort(self._owners[tiles_S], kind="stable"), kind="stable")
-        return Drawn(rows.take(place_S), np.concatenate([part.weights_S for part in parts])[place_S]), accept_S
+        owners_S, weights_S = self._owners[tiles_S], np.empty(size)
+        places = [np.flatnonzero(owners_S == shard.index) for shard in self._workers.shards]
+        for part, own in zip(parts, places, strict=True):
+            weights_S[own] = part.weights_S
+        return Drawn(Gradients.laid_together([part.rows for part in parts], places), weights_S), accept_S
 
     def pass_is_due(self) -> bool:
         return self._rejections >= self._rejections_worth_a_pass()

@@ -1,6 +1,5 @@
 """What BADGE does on one shard of the pool: keep a weight for every row, and judge its part of the candidates."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -119,12 +118,9 @@ class GradientWorker:
         threads, own = max(1, self._rows.threads), self._rows.shard.index
         with single_threaded():
             self._centres.keep(accepted)
-            self._centres.lay(block)
+            self._centres.lay(block, self._rows.on_threads)
             mine = shares(self._centres, num_workers * threads)[own * threads : (own + 1) * threads]
-            if threads == 1:
-                return falls(self._centres, thresholds_S, mine[0])
-            with ThreadPoolExecutor(threads) as pool:
-                return merged(list(pool.map(lambda share: falls(self._centres, thresholds_S, share), mine)))
+            return merged(self._rows.on_threads(lambda share: falls(self._centres, thresholds_S, share), mine))
 
     def refresh(self, accepted: NDArray[np.int64]) -> Floats:
         """Bring all weights up to date, and forget the centres, which they now know."""
@@ -154,9 +150,12 @@ class GradientWorker:
         probs_TC, vectors_TD = self._tiles[self._rows.shard.first_tile]
         probs = np.empty((len(places), probs_TC.shape[1]), probs_TC.dtype)
         vectors = np.empty((len(places), vectors_TD.shape[1]), vectors_TD.dtype)
-        for own in np.unique(owns):
+
+        def copy(own: np.int64) -> None:
             asked = np.flatnonzero(owns == own)
             rows = places[asked] - own * self._rows.tile_rows
             probs_TC, vectors_TD = self._tiles[self._rows.shard.first_tile + int(own)]
             probs[asked], vectors[asked] = probs_TC[rows], vectors_TD[rows]
+
+        self._rows.on_threads(copy, np.unique(owns))
         return Gradients.of(self._first + places, probs, vectors, self._task)

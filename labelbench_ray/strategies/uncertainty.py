@@ -20,6 +20,7 @@ from torch.utils.dlpack import from_dlpack
 
 from labelbench_ray.kernels.products import over_tiles
 from labelbench_ray.kernels.ranking import KSmallest, Ranked, merge_smallest
+from labelbench_ray.kernels.tiles import Scratch
 from labelbench_ray.shards import ShardRows
 from labelbench_ray.strategies.base import Compatibility, Needs, PoolShape, SelectionRequest
 from labelbench_ray.strategies.published_uncertainty import (
@@ -64,7 +65,9 @@ def top_two_gap(probs_NC: Floats) -> Floats:
     num_classes = probs_NC.shape[1]
     if num_classes == 1:
         return _wide(probs_NC[:, 0])
-    first_N, second_N = _running_top_two(probs_NC) if num_classes <= FEW_CLASSES else _searched_top_two(probs_NC)
+    if num_classes > FEW_CLASSES:
+        return _gap_overwriting(probs_NC.copy())
+    first_N, second_N = _running_top_two(probs_NC)
     return _wide(first_N) - _wide(second_N)
 
 
@@ -78,14 +81,16 @@ def _running_top_two(probs_NC: Floats) -> tuple[Floats, Floats]:
     return first_N, second_N
 
 
-def _searched_top_two(probs_NC: Floats) -> tuple[Floats, Floats]:
-    """The largest of each row, and the largest of a copy without it. A sort or partition costs several times more."""
-    others_NC = probs_NC.copy()
-    flat = others_NC.reshape(-1)
+def _gap_overwriting(probs_NC: Floats) -> Floats:
+    """The same of rows that it may spoil: the largest of each, less what is largest without it.
+
+    A sort or partition costs several times more.
+    """
+    flat = probs_NC.reshape(-1)
     places_N = np.arange(0, flat.size, probs_NC.shape[1]) + probs_NC.argmax(axis=1)
     first_N = flat[places_N]
     flat[places_N] = -np.inf
-    return first_N, _largest(others_NC)
+    return _wide(first_N) - _wide(_largest(probs_NC))
 
 
 def below_top_two_gap(probs_NC: Floats) -> Floats:
@@ -154,6 +159,7 @@ class Certainty(NamedTuple):
     """How sure the model is of a row."""
 
     score: Score
+    """May spoil the rows it is given if there is a ``below``: they are a copy."""
     below: Score | None = None
     """Cheaper numbers that the scores are not below: a row of which they say enough is not scored.
 
@@ -167,6 +173,7 @@ class UncertaintyWorker:
     def __init__(self, rows: ShardRows, certainty: Certainty) -> None:
         self._rows = rows
         self._score, self._below = certainty
+        self._scratch = Scratch()
 
     def least_certain(self, k: int) -> Ranked:
         """The k rows of lowest score of this shard, or all that are for sale."""
@@ -192,7 +199,7 @@ class UncertaintyWorker:
         if not math.isfinite(below_N.sum()):
             self._rows.probs(tile)
         places = np.flatnonzero(for_sale_N & ~(below_N > bar))
-        return places, self._score(probs_NC[places])
+        return places, self._score(self._scratch.copied(probs_NC, places))
 
 
 def _buy_least_certain(request: SelectionRequest, certainty: Certainty) -> Ids:
@@ -276,7 +283,9 @@ class Margin:
         if request.task == "multi_label":
             return _buy_least_certain(request, Certainty(gap_per_label))
         few = request.num_classes <= FEW_CLASSES
-        return _buy_least_certain(request, Certainty(top_two_gap, None if few else below_top_two_gap))
+        return _buy_least_certain(
+            request, Certainty(top_two_gap) if few else Certainty(_gap_overwriting, below_top_two_gap)
+        )
 
     def least_memory(self, shape: PoolShape) -> int:
         """Bytes: a tile and the best rows of all."""

@@ -7,7 +7,7 @@ from pools import random_pool
 from labelbench_ray.benchmark.buying import buy
 from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.seeding import stream
-from labelbench_ray.shards import ShardRows, cut_into_shards
+from labelbench_ray.shards import Shard, ShardRows, cut_into_shards
 from labelbench_ray.strategies.base import STRATEGIES
 from labelbench_ray.trainers.scores import StoredScores, write_tile
 
@@ -72,3 +72,24 @@ def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(name,
     assert attempt(kill=True) == in_process
     assert killed
     assert attempt(kill=False) == in_process
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_arguments_of_any_size_come_to_every_actor(size, ray_cluster):
+    from labelbench_ray.execution.on_ray.selection import INLINE_BYTES, actor_spread
+
+    class Adder:
+        """A worker that adds up what it is told, and itself."""
+
+        def __init__(self, rows, start):
+            self.start = start + rows.shard.index
+
+        def add(self, pair, number):
+            return self.start + number + sum(float(part.sum()) for part in pair)
+
+    pair = (np.ones(size), np.ones(size))
+    assert (pair[0].nbytes > INLINE_BYTES) == (size == 100_000)
+    rows = [ShardRows(Shard(i, i, i + 1), 9, 3, np.empty(0, np.int64), None, None) for i in range(3)]
+    workers = actor_spread(2, 0.1, in_placement_group=False)(rows)(Adder, 10)
+    assert workers.each("add", pair, 1) == [2 * size + 11, 2 * size + 12, 2 * size + 13]
+    assert workers.one(2, "add", pair, 1) == 2 * size + 13

@@ -117,6 +117,7 @@ def test_a_tile_of_another_shape_than_told_is_refused(read, what):
 def test_results_of_tiles_come_in_tile_order(threads):
     _, second = random_pool(num_rows=40, tile_rows=4).shard_rows(BOTH, num_shards=2, threads=threads)
     assert second.map_tiles(lambda tile: tile * 10) == [50, 60, 70, 80, 90]
+    assert second.on_threads(len, [(), (0, 0, 0), (0,)]) == [0, 3, 1]
 
 
 class Counter:

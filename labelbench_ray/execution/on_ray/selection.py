@@ -1,14 +1,23 @@
 """Selection workers as Ray actors: each holds (memory-maps) the rows of its shards; only small results travel."""
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.errors import WorkerLostError
 from labelbench_ray.shards import Shard, ShardRows, Spread, Workers
+
+INLINE_BYTES = 100_000
+"""Larger arguments are written to the object store once, and not for each actor."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Options of GNU's malloc, as malloc.h numbers them."""
 
 
 class ShardHost:
@@ -18,10 +27,12 @@ class ShardHost:
         import torch
 
         torch.set_num_threads(1)
+        _keep_freed_memory()
         self._workers: dict[int, Any] = {}
 
     def start(self, rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Make this actor's workers for a round."""
+        self._workers = {}  # those of the last round would take as much memory again
         self._workers = {part.shard.index: worker(part, *arguments) for part in rows}
 
     def ping(self) -> None:
@@ -42,9 +53,8 @@ class ActorWorkers:
 
     def each(self, method: str, *arguments: Any) -> list[Any]:
         """Call the method of every worker at the same time; results in shard order whatever finishes first."""
-        calls = [
-            actor.call.remote(owned, method, arguments) for actor, owned in zip(self._actors, self._owned, strict=True)
-        ]
+        sent = ray.put(arguments) if _num_bytes(arguments) > INLINE_BYTES else arguments
+        calls = [actor.call.remote(owned, method, sent) for actor, owned in zip(self._actors, self._owned, strict=True)]
         answers = dict(
             pair
             for owned, results in zip(self._owned, _answers(calls), strict=True)
@@ -56,6 +66,25 @@ class ActorWorkers:
         """Call the method of one worker."""
         actor = self._actors[index % len(self._actors)]
         return _answers([actor.call.remote([index], method, arguments)])[0][0]
+
+
+def _num_bytes(sent: Any) -> int:
+    """Of the arrays among these arguments, and in tuples of them."""
+    if isinstance(sent, np.ndarray):
+        return sent.nbytes
+    return sum(map(_num_bytes, sent)) if isinstance(sent, tuple) else 0
+
+
+def _keep_freed_memory() -> None:
+    """Let an actor use freed memory again at once, where its C library is GNU's.
+
+    Else arrays of some 100 KB, made and dropped for every block of rows, are given back to the system and asked for
+    anew: pages that have to be cleared took as long as the work on them, in one actor of two, as chance had it.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        set_option(M_MMAP_THRESHOLD, 32 << 20)  # the largest that is allowed
+        set_option(M_TRIM_THRESHOLD, 128 << 20)
 
 
 def _answers(calls: list[Any]) -> list[Any]:

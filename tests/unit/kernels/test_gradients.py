@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from gradient_rows import distances, rows_of, sample
 
-from labelbench_ray.kernels.gradients import length_bounds, residuals, squared_lengths
+from labelbench_ray.kernels.gradients import Gradients, length_bounds, residuals, squared_lengths
 
 
 def outer_products(probs, vectors, task="multi_class"):
@@ -73,3 +73,12 @@ def test_bounds_of_lengths_are_never_below_and_hardly_above(kind, task):
     bounds = length_bounds(probs, vectors, task)
     assert (bounds >= exact).all()
     assert bounds.sum() <= exact.sum() * 1.05
+
+
+def test_parts_of_a_block_are_laid_together_at_their_places():
+    rows = rows_of(*sample(9))
+    places = [np.array([8, 0, 3]), np.empty(0, np.int64), np.array([1, 2, 4, 5, 6, 7])]
+    together = Gradients.laid_together([rows.take(own) for own in places], places)
+    for column, expected in zip(together, rows, strict=True):
+        np.testing.assert_array_equal(column, expected)
+        assert column.dtype == expected.dtype

@@ -1,11 +1,20 @@
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from pools import random_pool
 
-from labelbench_ray.kernels.products import operand, over_tiles, padded_operand, product, single_threaded, squared_norms
+from labelbench_ray.kernels.products import (
+    operand,
+    over_tiles,
+    padded_operand,
+    passing_operand,
+    product,
+    single_threaded,
+    squared_norms,
+)
 from labelbench_ray.strategies.base import Needs
 
 
@@ -61,3 +70,21 @@ def test_squared_norms_are_summed_in_double_precision():
         25.0,
         float(np.float32(1e20)) ** 2,
     ]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_passing_operand_holds_the_same_numbers_and_zeros_where_rows_are_missing(dtype):
+    rows = np.random.default_rng(0).normal(size=(30, 7)).astype(dtype)
+    rows.setflags(write=False)  # as memory-mapped features are
+    for count in (30, 11, 30, 1):  # a shorter tile after a full one must not show what was there
+        passing, kept = passing_operand(rows[:count], 30), padded_operand(rows[:count], 30)
+        np.testing.assert_array_equal(passing.numpy(), kept.numpy())
+        assert passing.data_ptr() % 64 == 0
+
+
+def test_each_thread_has_a_passing_operand_of_its_own():
+    here = passing_operand(np.ones((4, 3), np.float32), 4)
+    with ThreadPoolExecutor(1) as other:
+        there = other.submit(passing_operand, np.zeros((4, 3), np.float32), 4).result()
+    assert here.sum() == 12
+    assert there.sum() == 0

@@ -57,6 +57,17 @@ def test_largest_and_gap_equal_a_sort(num_classes, dtype):
     np.testing.assert_array_equal(uncertainty.top_two_gap(probs), ordered[:, -1] - ordered[:, -2])
 
 
+def test_the_gap_of_many_classes_is_taken_without_spoiling_the_rows():
+    probs = softmaxes(20, 57)
+    before = probs.copy()
+    uncertainty.top_two_gap(probs)
+    np.testing.assert_array_equal(probs, before)
+    pool = random_pool(num_rows=60, tile_rows=16, num_classes=57, labels_to_buy=10)
+    before = pool.probs_NC.copy()
+    Margin().select(pool.request(Margin.needs), stream(0, "test"))
+    np.testing.assert_array_equal(pool.probs_NC, before)
+
+
 def test_entropy_counts_a_zero_probability_as_zero():
     scores = uncertainty.negative_entropy(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
     np.testing.assert_allclose(scores, [-np.log(2), 0.0])

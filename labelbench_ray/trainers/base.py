@@ -24,11 +24,13 @@ class TrainerNeeds:
     images: bool = False
     num_weak: int = 0
     num_strong: int = 0
+    validation_labels: bool = False
+    """Labels of the validation split, which belong to the task as given and are no part of the budget."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingData:
-    """All that a trainer may see in one round. It holds no label that was not bought."""
+    """All that a trainer may see in one round. It holds no label of the pool that was not bought."""
 
     task: Task
     class_names: tuple[str, ...]
@@ -52,6 +54,8 @@ class TrainingData:
     device: str
     seed: int
     round_index: int
+    validation_labels: Labels | None = None
+    """Of every row of the validation split, -1 where it is skipped; None where the trainer does not need them."""
 
     @property
     def num_classes(self) -> int:
@@ -108,8 +112,17 @@ TRAINERS: Registry[Trainer] = Registry("trainer", "trainers")
 TRAINERS.add("linear", "labelbench_ray.trainers.heads:Linear")
 TRAINERS.add("shallow", "labelbench_ray.trainers.heads:Shallow")
 TRAINERS.add("finetune", "labelbench_ray.trainers.finetune:FineTune")
+TRAINERS.add("lora", "labelbench_ray.trainers.lora:Lora")
+TRAINERS.add("blend", "labelbench_ray.trainers.blend:Blend")
 
 ALGORITHMS: Registry[Any] = Registry("algorithm", "algorithms")
 """Semi-supervised losses: pure functions on logits with a small explicit state (see ``algorithms/base.py``)."""
 ALGORITHMS.add("supervised", "labelbench_ray.trainers.algorithms.supervised:Supervised")
+ALGORITHMS.add("pseudolabel", "labelbench_ray.trainers.algorithms.pseudolabel:PseudoLabel")
+ALGORITHMS.add("uda", "labelbench_ray.trainers.algorithms.uda:UDA")
+ALGORITHMS.add("fixmatch", "labelbench_ray.trainers.algorithms.fixmatch:FixMatch")
 ALGORITHMS.add("flexmatch", "labelbench_ray.trainers.algorithms.flexmatch:FlexMatch")
+ALGORITHMS.add("freematch", "labelbench_ray.trainers.algorithms.freematch:FreeMatch")
+ALGORITHMS.add("softmatch", "labelbench_ray.trainers.algorithms.softmatch:SoftMatch")
+ALGORITHMS.add("adamatch", "labelbench_ray.trainers.algorithms.adamatch:AdaMatch")
+ALGORITHMS.add("dash", "labelbench_ray.trainers.algorithms.dash:Dash")

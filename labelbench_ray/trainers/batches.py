@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from labelbench_ray.trainers.base import TrainingData
 from labelbench_ray.types import Ids
 
 
@@ -38,3 +39,11 @@ class Batches:
 def num_steps(per_pass: int, epochs: int, min_steps: int) -> int:
     """Steps of a training: ``epochs`` passes, but ``min_steps`` at least, and one in any case."""
     return max(epochs * per_pass, min_steps, 1)
+
+
+def unlabeled_ids(data: TrainingData) -> Ids:
+    """Rows used without a label: neither bought nor excluded, ascending."""
+    mask = np.ones(data.num_rows, bool)
+    mask[data.ids_L] = False
+    mask[data.excluded_ids] = False
+    return np.flatnonzero(mask).astype(np.int64)

@@ -56,7 +56,7 @@ def launch_inline(
     """
     if num_workers > 1:
         raise TrainingError(
-            "finetune",
+            arguments.name,
             f"{num_workers} workers cannot run inside one process",
             "set `through: ray_train` and run on Ray",
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from labelbench_ray.errors import TrainingError
@@ -9,12 +10,12 @@ from labelbench_ray.errors import TrainingError
 if TYPE_CHECKING:
     import torch
 
-Schedule = Literal["constant", "cosine", "cosine_restarts"]
+ScheduleName = Literal["constant", "cosine", "cosine_restarts", "step"]
 StepOptimizer = Literal["adam", "adamw", "sgd"]
 
 
 def make_optimizer(
-    kind: str, parameters: Iterable["torch.nn.Parameter"], learning_rate: float, weight_decay: float
+    kind: str, parameters: Iterable["torch.Tensor"], learning_rate: float, weight_decay: float
 ) -> "torch.optim.Optimizer":
     """An optimiser that decays matrices but neither biases nor the scales of normalisation layers.
 
@@ -36,23 +37,36 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def learning_rate_factor(schedule: Schedule, step: int, steps: int, warmup_steps: int, restart_steps: int) -> float:
-    """What the learning rate is multiplied by at step 0, 1, ..., ``steps - 1``.
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The learning rate at a step, as a share of the highest one. It starts with a linear warm-up."""
 
-    After a linear warm-up: ``cosine`` falls from 1 to nearly 0 at the last step; ``cosine_restarts`` falls to 0 in
-    ``restart_steps``, starts again and takes twice as long each time (Loshchilov and Hutter, 2017), with the schedule
-    stepped before the update as LabelBench does.
-    """
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    step, steps = step - warmup_steps, max(1, steps - warmup_steps)
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * step / steps))
-    cycle = int(math.log2((step + 1) / restart_steps + 1.0))
-    length = restart_steps * 2**cycle
-    return 0.5 * (1.0 + math.cos(math.pi * (step + 1 - restart_steps * (2**cycle - 1)) / length))
+    name: ScheduleName
+    warmup_steps: int = 0
+    restart_steps: int = 500
+    decay_steps: int = 500
+    decay_factor: float = 0.1
+
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied by at step 0, 1, ..., ``steps - 1``.
+
+        After the warm-up ``cosine`` falls from 1 to nearly 0 at the last step; ``cosine_restarts`` falls to 0 in
+        ``restart_steps``, starts again and takes twice as long each time (Loshchilov and Hutter, 2017); ``step`` is
+        multiplied by ``decay_factor`` every ``decay_steps``. The last two are stepped before the update, as LabelBench
+        does, which calls them CosineLR and StepLR; its customized_CosineLR is ``cosine`` with a warm-up.
+        """
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        step, steps = step - self.warmup_steps, max(1, steps - self.warmup_steps)
+        if self.name == "constant":
+            return 1.0
+        if self.name == "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * step / steps))
+        if self.name == "step":
+            return float(self.decay_factor ** ((step + 1) // self.decay_steps))
+        cycle = int(math.log2((step + 1) / self.restart_steps + 1.0))
+        begun = self.restart_steps * (2**cycle - 1)
+        return 0.5 * (1.0 + math.cos(math.pi * (step + 1 - begun) / (self.restart_steps * 2**cycle)))
 
 
 def set_learning_rate(optimizer: "torch.optim.Optimizer", learning_rate: float) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from labelbench_ray.types import Floats, Rows
+from labelbench_ray.types import Floats, Rows, Task
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,7 @@ class HeadScores:
     rows: Rows
     head: Head
     tile_rows: int
+    task: Task = "multi_class"
 
     @property
     def num_rows(self) -> int:
@@ -70,28 +71,31 @@ class HeadScores:
         return int(self.head.layers[-1][0].shape[1])
 
     def probs(self, tile: int) -> Floats:
-        """(T, C) softmax of the head's output."""
-        from labelbench_ray.kernels.products import single_threaded
+        """(T, C) softmax of the head's output, or its sigmoids where the task is multi_label."""
+        from labelbench_ray.kernels.products import passing_operand, single_threaded
 
         with single_threaded():
-            hidden_TD = self._last_input(tile)
-            probs_TC: Floats = _layer(hidden_TD, *self.head.layers[-1]).softmax(1).numpy()
+            hidden_TD = self._last_input(passing_operand(self._stored(tile), self.tile_rows))
+            logits_TC = _layer(hidden_TD, *self.head.layers[-1])
+            probs_TC: Floats = (logits_TC.sigmoid() if self.task == "multi_label" else logits_TC.softmax(1)).numpy()
         return probs_TC
 
     def embeddings(self, tile: int) -> Floats:
         """(T, D) input of the last layer: standardised features, or the hidden layer's output."""
-        from labelbench_ray.kernels.products import single_threaded
+        from labelbench_ray.kernels.products import padded_operand, single_threaded
 
         with single_threaded():
-            embeddings_TD: Floats = self._last_input(tile).numpy()
+            embeddings_TD: Floats = self._last_input(padded_operand(self._stored(tile), self.tile_rows)).numpy()
         return embeddings_TD
 
-    def _last_input(self, tile: int) -> "torch.Tensor":
-        from labelbench_ray.kernels.products import operand, padded_operand
-
+    def _stored(self, tile: int) -> Floats:
         first = tile * self.tile_rows
-        stored = self.rows.slice(first, min(first + self.tile_rows, self.num_rows))
-        values_TD = padded_operand(stored, self.tile_rows)
+        return self.rows.slice(first, min(first + self.tile_rows, self.num_rows))
+
+    def _last_input(self, values_TD: "torch.Tensor") -> "torch.Tensor":
+        """What the last layer reads, of a tile's stored rows, which are overwritten."""
+        from labelbench_ray.kernels.products import operand
+
         values_TD.sub_(operand(self.head.mean_D)).mul_(operand(self.head.scale_D))
         for weight, bias in self.head.layers[:-1]:
             values_TD = _layer(values_TD, weight, bias).relu_()

@@ -83,7 +83,7 @@ class FatalOnce:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_worker_changes_no_number(tmp_path):
-    parameters = {"through": "ray_train", "checkpoint_every_steps": 2, "image_cache_gib": 0.0}
+    parameters = {"through": "ray_train", "epochs": 6, "image_cache_gib": 0.0}
     whole = fit(tmp_path / "whole", parameters={**parameters, "through": "inline"})
     (tmp_path / "killed").mkdir()
     data = image_data(tmp_path / "killed", launch=LAUNCH)

@@ -91,7 +91,9 @@ def launch_on_ray(
     if error_file.is_file():
         raise pickle.loads(error_file.read_bytes())
     if failure is not None:
-        raise TrainingError("finetune", f"the training group failed ({failure})", "look at the workers' logs") from None
+        raise TrainingError(
+            arguments.name, f"the training group failed ({failure})", "look at the workers' logs"
+        ) from None
 
 
 def _fit(trainer: TorchTrainer) -> str | None:

@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import torch
+from encoders_to_train import TinyNet
 from learning import ArrayImages, all_embeddings, all_probs, coloured_images, image_data
 from safetensors.numpy import load_file
 
@@ -10,7 +10,7 @@ from labelbench_ray.encoders.pixels import Pixels
 from labelbench_ray.errors import SpecError, TrainingError
 from labelbench_ray.identity import describe
 from labelbench_ray.trainers.base import TRAINERS
-from labelbench_ray.trainers.cached_images import CachedImages
+from labelbench_ray.trainers.cached_images import CachedSquares
 from labelbench_ray.trainers.launch import InlineContext, launch_inline
 
 FLEXMATCH = {"name": "flexmatch", "uratio": 1}  # strong views of tiny images take most of the time of these tests
@@ -19,42 +19,6 @@ FLEXMATCH = {"name": "flexmatch", "uratio": 1}  # strong views of tiny images ta
 def build(**parameters):
     settings = {"min_steps": 12, "epochs": 1, "learning_rate": 0.01, "train_batch_size": 10}
     return TRAINERS.build({"name": "finetune", **settings, **parameters})
-
-
-@dataclass(frozen=True)
-class TinyNet:
-    """An encoder with weights, a normalisation layer and dropout, and optionally a text tower."""
-
-    name = "tiny"
-    text: bool = False
-
-    def load(self, device="cpu"):
-        generator = torch.Generator().manual_seed(0)
-        module = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3, padding=1, bias=False, device="meta").to_empty(device="cpu"),
-            torch.nn.BatchNorm2d(4),
-            torch.nn.ReLU(),
-            torch.nn.Dropout(0.5),
-            torch.nn.AdaptiveAvgPool2d(2),
-            torch.nn.Flatten(),
-        ).train()
-        with torch.no_grad():
-            module[0].weight.copy_(torch.randn(4, 3, 3, 3, generator=generator) * 0.3)
-        return LoadedTinyNet(module.to(device), self.text)
-
-
-@dataclass
-class LoadedTinyNet:
-    module: torch.nn.Module
-    text: bool
-    width: int = 16
-
-    def prepare(self, images):
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-
-    def zero_shot_head(self, class_names, templates):
-        assert class_names == ("top", "bottom")
-        return 10 * np.eye(2, 16, dtype=np.float32) if self.text else None
 
 
 class StoppedError(Exception):
@@ -84,7 +48,7 @@ class StopsAt:
     ("algorithm", "stop_at"), [("supervised", 5), ("supervised", 14), (FLEXMATCH, 8), (FLEXMATCH, 26), (FLEXMATCH, 39)]
 )
 def test_stopped_and_started_again_equals_uninterrupted(algorithm, stop_at, tmp_path):
-    trainer = build(algorithm=algorithm, checkpoint_every_steps=4, image_cache_gib=0)
+    trainer = build(algorithm=algorithm, epochs=3, image_cache_gib=0)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     whole = trainer.fit(image_data(tmp_path / "whole", encoder=TinyNet()))
@@ -100,8 +64,24 @@ def test_stopped_and_started_again_equals_uninterrupted(algorithm, stop_at, tmp_
     assert dict(whole.summary) == dict(resumed.summary)
 
 
+@pytest.mark.parametrize("stop_at", [9, 14, 26])
+def test_a_restart_takes_up_every_state_there_is(stop_at, tmp_path):
+    options = {"ema": 0.9, "patience": 2, "freeze_epochs": 1, "mixup": 0.3, "class_weights": "balanced"}
+    trainer = build(algorithm={"name": "softmatch", "uratio": 1}, epochs=4, image_cache_gib=0, **options)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    settings = {"encoder": TinyNet(), "validation_labels": np.arange(10) % 2}
+    whole = trainer.fit(image_data(tmp_path / "whole", **settings))
+    data = image_data(tmp_path / "stopped", **settings)
+    with pytest.raises(StoppedError):
+        trainer.fit(replace(data, images={**data.images, "train": StopsAt(data.images["train"], [], stop_at)}))
+    resumed = trainer.fit(data)
+    np.testing.assert_array_equal(all_probs(whole.scores["test"]), all_probs(resumed.scores["test"]))
+    assert dict(whole.summary) == dict(resumed.summary)
+
+
 def test_a_restart_begins_at_the_last_checkpoint(tmp_path):
-    trainer = build(checkpoint_every_steps=4, image_cache_gib=0)
+    trainer = build(epochs=3, image_cache_gib=0)
     data = image_data(tmp_path)
     with pytest.raises(StoppedError):
         trainer.fit(replace(data, images={**data.images, "train": StopsAt(data.images["train"], [], 10)}))
@@ -178,7 +158,7 @@ def test_clipping_bounds_the_gradient(tmp_path):
 
 
 def test_identity_holds_the_workers_but_not_where_they_run():
-    one, other = build(), build(through="ray_train", checkpoint_every_steps=7, image_cache_gib=0.5)
+    one, other = build(), build(through="ray_train", checkpoint_every_epochs=7, image_cache_gib=0.5)
     assert describe(one) == describe(other)
     assert describe(one) != describe(build(through="ray_train", num_workers=2))
 
@@ -221,15 +201,16 @@ def test_inline_checkpoints_keep_the_last_complete_one(tmp_path):
     assert len(list((tmp_path / "kept").glob("0*"))) == 1
 
 
-def test_images_are_decoded_once_up_to_the_limit():
+@pytest.mark.parametrize("num_kept", [0, 4, 6])
+def test_images_are_decoded_once_up_to_the_limit(num_kept):
     images, _ = coloured_images(6)
     reads = []
     counted = StopsAt(ArrayImages(images), reads, -1)
-    cached = CachedImages(counted, 4 * images[0].nbytes / 2**30)
-    for _ in range(2):
-        got = cached.read(np.array([3, 1, 5, 0, 2]))
-        assert all(np.array_equal(image, images[i]) for image, i in zip(got, [3, 1, 5, 0, 2], strict=True))
-    assert reads == [5, 1]
+    cached = CachedSquares(counted, TinyNet().load(), "cpu", num_kept * images[0].nbytes / 2**30)
+    for ids in ([3, 1, 5, 0, 2], [2, 5, 3, 3], [4, 0]):
+        squares = cached.read(np.array(ids))
+        assert np.array_equal(squares.permute(0, 2, 3, 1).numpy(), images[ids])
+    assert reads == {0: [5, 3, 2], 4: [5, 1, 1], 6: [5, 1]}[num_kept]
 
 
 def test_pixels_have_nothing_to_train_but_the_head(tmp_path):

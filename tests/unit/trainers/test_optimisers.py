@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from labelbench_ray.errors import TrainingError
-from labelbench_ray.trainers.optimisers import learning_rate_factor, make_optimizer, refuse_divergence
+from labelbench_ray.trainers.optimisers import Schedule, make_optimizer, refuse_divergence
 
 
 def factor(schedule, step, steps=100, warmup=0, restart=10):
-    return learning_rate_factor(schedule, step, steps, warmup, restart)
+    return Schedule(name=schedule, warmup_steps=warmup, restart_steps=restart, decay_steps=30).factor(step, steps)
 
 
 def test_restarts_are_torchs_with_the_schedule_stepped_before_the_update():
@@ -26,8 +26,12 @@ def test_cosine_falls_from_one_to_nearly_nothing():
     assert 0 < factors[-1] < 1e-3
 
 
+def test_steps_down_by_the_factor_again_and_again():
+    assert [factor("step", step) for step in (0, 28, 29, 58, 59)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
 def test_warm_up_rises_in_equal_steps_to_the_full_rate():
-    assert [factor("constant", step, warmup=3) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert [factor("constant", step, warmup=4) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert factor("cosine", 3, warmup=3) == 1.0
 
 

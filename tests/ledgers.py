@@ -93,6 +93,7 @@ def write_trial(
             dataset=dataset,
             encoder=encoder,
             trainer=trainer,
+            model=trainer,
             strategy=strategy,
             oracle="perfect",
             schedule=SCHEDULE,

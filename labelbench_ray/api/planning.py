@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from labelbench_ray.benchmark.state import Ledger, TrialStatus
-from labelbench_ray.config import EvaluationTrial, Experiment, Trial
+from labelbench_ray.config import EvaluationTrial, Experiment, Trial, label
 from labelbench_ray.datasets.base import DatasetCard, OpenDataset
 from labelbench_ray.errors import SpecError
-from labelbench_ray.execution.evaluations import evaluation_trials
+from labelbench_ray.execution.evaluations import evaluation_trials, num_to_come
 from labelbench_ray.execution.inputs import Reader, embed_tasks
 from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
 from labelbench_ray.features.embedding import EmbedTask
 from labelbench_ray.strategies.base import PoolShape
 from labelbench_ray.strategies.select import too_little_memory
 from labelbench_ray.trainers.base import Trainer
+from labelbench_ray.trainers.blend import Blend, trainer_at, trainers_of
 
 DEFAULT_FEATURES = Path("features")
 
@@ -33,6 +34,24 @@ class PlannedTrial:
     status: TrialStatus
 
     @property
+    def models(self) -> list[str]:
+        """What trains each round: the same in all of them but for a blend."""
+        return [label(trainer_at(self.trial.trainer, index)) for index in range(self.trial.schedule.rounds)]
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to do."""
+        return self.status.state == "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedEvaluation:
+    """A bought set to be scored by another model, and what the ledger has of it."""
+
+    trial: EvaluationTrial
+    status: TrialStatus
+
+    @property
     def done(self) -> bool:
         """Nothing is left to do."""
         return self.status.state == "done"
@@ -46,9 +65,10 @@ class Plan:
     results: Path
     features: Path
     trials: list[PlannedTrial]
-    evaluations: list[EvaluationTrial]
+    evaluations: list[PlannedEvaluation]
     """Evaluations of the trials that are done; others follow when theirs are."""
-    num_evaluated: int
+    num_evaluations_to_come: int
+    """Evaluations of the other trials, at most: sets that turn out equal are scored once."""
     embed_tasks: list[EmbedTask]
     """Views that are not stored yet."""
     units: list[tuple[str, Unit, int]]
@@ -56,6 +76,13 @@ class Plan:
     selections: dict[str, int]
     """Least memory of each strategy's largest selection, in bytes."""
     warnings: list[str]
+
+    @property
+    def blends(self) -> list[str]:
+        """Which rounds of each blend are which, in words."""
+        trained = [(planned.trial.trainer, planned.trial.schedule.rounds) for planned in self.trials]
+        told = [_rounds_in_words(trainer, rounds) for trainer, rounds in trained if isinstance(trainer, Blend)]
+        return list(dict.fromkeys(told))
 
     @property
     def num_done(self) -> int:
@@ -70,7 +97,12 @@ class Plan:
     @property
     def nothing_to_do(self) -> bool:
         """All trials and evaluations are done."""
-        return not self.left and self.num_evaluated == len(self.evaluations)
+        return not self.left and all(one.done for one in self.evaluations)
+
+    @property
+    def num_evaluated(self) -> int:
+        """Evaluations with nothing left to do."""
+        return sum(planned.done for planned in self.evaluations)
 
 
 def plan(experiment: Experiment, results: Path | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
@@ -83,10 +115,13 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
     warnings = _check_against_data(experiment, trials)
     selections = _check_memory(experiment, trials)
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
-    evaluations = evaluation_trials(experiment, trials, ledger)
-    evaluated = sum(ledger.trial(one.id).status().state == "done" for one in evaluations)
-    all_done = all(one.done for one in planned) and evaluated == len(evaluations)
-    readers = [] if all_done else _readers(experiment, [one.trial for one in planned if not one.done], trials)
+    evaluations = [
+        PlannedEvaluation(trial=one, status=ledger.trial(one.id).status())
+        for one in evaluation_trials(experiment, trials, ledger)
+    ]
+    left = [one.trial for one in planned if not one.done]
+    all_done = not left and all(one.done for one in evaluations)
+    readers = [] if all_done else _readers(experiment, left, trials)
     tasks = embed_tasks(readers, features, experiment.resources.kind)
     return Plan(
         experiment=experiment,
@@ -94,7 +129,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
         features=features,
         trials=planned,
         evaluations=evaluations,
-        num_evaluated=evaluated,
+        num_evaluations_to_come=num_to_come(experiment, left),
         embed_tasks=tasks,
         units=_units(experiment, trials, bool(tasks)),
         selections=selections,
@@ -136,6 +171,9 @@ def _check_against_data(experiment: Experiment, trials: Sequence[Trial]) -> list
     for trial in trials:
         card = next(card for dataset, card in cards if dataset == trial.dataset)
         rows = card.num_examples["train"]
+        if card.task == "multi_label":
+            told = "task multi_label can be trained on, but labels are neither sold nor measured for it yet"
+            raise SpecError(f"dataset {card.name}", told)
         if trial.schedule.initial > rows:
             told = f"`initial: {trial.schedule.initial}` is more than the {rows} rows of dataset {card.name}"
             raise SpecError("schedule", told)
@@ -170,9 +208,12 @@ def _check_memory(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, 
     return most
 
 
+def _rounds_in_words(blend: Blend, rounds: int) -> str:
+    full = ", ".join(str(index) for index in range(rounds) if blend.at(index) is blend.full)
+    return f"{label(blend)}: of rounds 0 to {rounds - 1}, the full model trains {full}; the proxy the others"
+
+
 def _embedding_width(data: OpenDataset, trainer: Trainer) -> int:
-    """D that strategies will see; 0 where only the encoder, which is not loaded here, knows."""
-    hidden = getattr(trainer, "hidden_width", None)
-    if hidden is not None:
-        return int(hidden)
-    return data.vectors("train").shape[1] if data.card.modality == "vector" else 0
+    """Largest D that strategies will see; 0 where only the encoder, which is not loaded here, knows."""
+    stored = data.vectors("train").shape[1] if data.card.modality == "vector" else 0
+    return max(int(getattr(one, "hidden_width", stored)) for one in trainers_of(trainer))

@@ -28,13 +28,15 @@ class Evaluator:
         ``annotation_*``: bought labels, and the model's predictions for the rest (LabelBench's text, section 2).
         """
         values = {"pool": self._measure_pool(scores["train"], pool)}
-        for split in ("val", "test"):
-            tally = ClassificationTally(self.num_classes)
-            for tile in range(_num_tiles(scores[split])):
-                probs_BC, truth_B, _ = self._tile(scores[split], split, tile)
-                tally.add(probs_BC, truth_B)
-            values[split] = tally.values()
-        return values
+        return values | {split: self.measure_split(scores[split], split) for split in ("val", "test")}
+
+    def measure_split(self, scores: Scores, split: Split) -> dict[str, float]:
+        """``{metric: value}`` of the model's predictions on one split."""
+        tally = ClassificationTally(self.num_classes)
+        for tile in range(_num_tiles(scores)):
+            probs_BC, truth_B, _ = self._tile(scores, split, tile)
+            tally.add(probs_BC, truth_B)
+        return tally.values()
 
     def _measure_pool(self, scores: Scores, pool: Pool) -> dict[str, float]:
         model, annotation = ClassificationTally(self.num_classes), ClassificationTally(self.num_classes)

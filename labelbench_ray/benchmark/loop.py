@@ -7,28 +7,33 @@ on from its last finished round with the numbers it would have had.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from labelbench_ray.benchmark.buying import buy
 from labelbench_ray.benchmark.evaluation import Evaluator
-from labelbench_ray.benchmark.provenance import machine, numeric_class, peak_memory_gib, versions
+from labelbench_ray.benchmark.kept_scores import KeptProbabilities
+from labelbench_ray.benchmark.provenance import numeric_class, peak_memory_gib
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import TrialLedger
-from labelbench_ray.config import EvaluationTrial, Trial
+from labelbench_ray.config import EvaluationTrial, Trial, label
 from labelbench_ray.errors import DataError, SpecError
-from labelbench_ray.identity import describe
 from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
 from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
-from labelbench_ray.trainers.base import EncoderLoader, Fitted, TrainingData
+from labelbench_ray.trainers.base import EncoderLoader, Fitted, Trainer, TrainingData
+from labelbench_ray.trainers.blend import trainer_at
 from labelbench_ray.types import Ask, Ids, Images, Labels, Launch, Rows, Split, Task
 
 Batch = tuple[Ids, Labels]
 MakeSpread = Callable[[Sequence[ShardRows]], Spread]
+
+KEPT_SHARE = 8
+"""An eighth of what selection may keep is kept beside it: probabilities that measuring has made already."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +75,15 @@ class RoundDone:
     values: Mapping[str, Mapping[str, float]]
 
 
+class _Measured(NamedTuple):
+    """A model of one round: what it says of the pool, how good it is, what it cost."""
+
+    fitted: Fitted
+    pool_scores: Scores
+    values: dict[str, dict[str, float]]
+    costs: dict[str, float]
+
+
 def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterator[RoundDone]:
     """Run the rounds that are not in the ledger yet, yielding each once it is safely written.
 
@@ -90,12 +104,12 @@ def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterato
             break  # the pool ended: the last batch was smaller and there is nothing left to buy
         started = time.perf_counter()
         with ledger.work_dir(round_index) as work_dir:
-            fitted, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
+            _, scores, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
             bought_before = pool
             costs["annotation_rounds"] = oracle.annotation_rounds
             if round_index + 1 < trial.schedule.rounds and pool.num_unlabeled:
                 begun = time.perf_counter()
-                batch = _buy(trial, inputs, pool, fitted, oracle, round_index)
+                batch = _buy(trial, inputs, pool, scores, oracle, round_index)
                 costs["select_s"] = time.perf_counter() - begun
                 costs["select_annotation_rounds"] = oracle.annotation_rounds - costs["annotation_rounds"]
                 batches.append(batch)
@@ -117,28 +131,12 @@ def run_evaluation(trial: EvaluationTrial, inputs: TrialInputs, ledger: TrialLed
     pool = Pool(inputs.num_rows, excluded_ids=inputs.evaluator.excluded["train"]).with_labels(ids, labels)
     started = time.perf_counter()
     with ledger.work_dir(0) as work_dir:
-        fitted, values, costs = _train_and_measure(trial, inputs, pool, 0, work_dir)
+        fitted, _, values, costs = _train_and_measure(trial, inputs, pool, 0, work_dir)
         fitted.save(ledger.folder / "model")
         costs |= {"peak_memory_gib": peak_memory_gib(), "round_s": time.perf_counter() - started}
         key = _row_key(trial, inputs, 0, pool, trial.initial)
         ledger.commit_round(0, rows_table(key, {**values, COST: costs}), bought_table(trial.id, [(0, ids, labels)]))
     yield RoundDone(round=0, num_labeled=pool.num_labeled, values=values)
-
-
-def describe_trial(trial: Trial | EvaluationTrial, experiment: str, device: str) -> dict[str, Any]:
-    """What was asked, what it became, and with what it was made: the trial's ``trial.json``."""
-    return {
-        "experiment": experiment,
-        "trial": trial.id,
-        "kind": trial.kind,
-        "labels": trial.labels(),
-        "seed": trial.seed,
-        "identity": trial.identity(),
-        "asked": {"trainer": describe(trial.trainer, resolve_paths=False)},
-        "numeric_class": numeric_class(device),
-        "versions": versions(),
-        "machine": machine(),
-    }
 
 
 def draw_initial_ids(candidate_ids: Ids, num_rows: int, count: int, seed: int, draw: str) -> Ids:
@@ -179,8 +177,38 @@ def _annotation_rounds(ledger: TrialLedger) -> int:
 
 def _train_and_measure(
     trial: Trial | EvaluationTrial, inputs: TrialInputs, pool: Pool, round_index: int, work_dir: Any
-) -> tuple[Fitted, dict[str, dict[str, float]], dict[str, float]]:
-    data = TrainingData(
+) -> _Measured:
+    data = training_data(
+        inputs,
+        trial.trainer,
+        pool,
+        tile_rows=trial.tile_rows if isinstance(trial, Trial) else trial.selected_by.tile_rows,
+        work_dir=work_dir,
+        seed=trial.seed,
+        round_index=round_index,
+    )
+    started = time.perf_counter()
+    fitted = trial.trainer.fit(data)
+    trained = time.perf_counter()
+    scores = KeptProbabilities(fitted.scores["train"], inputs.memory_bytes // KEPT_SHARE)
+    values = inputs.evaluator.measure({**fitted.scores, "train": scores}, pool)
+    values["train"] = dict(fitted.summary)
+    costs = {"train_s": trained - started, "evaluate_s": time.perf_counter() - trained}
+    return _Measured(fitted, scores, values, costs)
+
+
+def training_data(
+    inputs: TrialInputs,
+    trainer: Trainer,
+    pool: Pool,
+    *,
+    tile_rows: int,
+    work_dir: Path,
+    seed: int,
+    round_index: int,
+) -> TrainingData:
+    """What a trainer may see of a pool: the labels bought and no other, those of validation where it needs them."""
+    return TrainingData(
         task=inputs.task,
         class_names=inputs.class_names,
         templates=inputs.templates,
@@ -194,27 +222,28 @@ def _train_and_measure(
         strong=inputs.strong,
         images=inputs.images,
         encoder=inputs.encoder,
-        tile_rows=trial.tile_rows if isinstance(trial, Trial) else trial.selected_by.tile_rows,
+        tile_rows=tile_rows,
         work_dir=work_dir,
         launch=inputs.launch,
         device=inputs.device,
-        seed=trial.seed,
+        seed=seed,
         round_index=round_index,
+        validation_labels=_validation_labels(inputs.evaluator) if trainer.needs.validation_labels else None,
     )
-    started = time.perf_counter()
-    fitted = trial.trainer.fit(data)
-    trained = time.perf_counter()
-    values = inputs.evaluator.measure(fitted.scores, pool)
-    values["train"] = dict(fitted.summary)
-    return fitted, values, {"train_s": trained - started, "evaluate_s": time.perf_counter() - trained}
+
+
+def _validation_labels(evaluator: Evaluator) -> Labels:
+    labels = evaluator.truth["val"].copy()
+    labels[evaluator.excluded["val"]] = -1
+    return labels
 
 
 def _buy(
-    trial: Trial, inputs: TrialInputs, pool: Pool, fitted: Fitted, oracle: Oracle, round_index: int
+    trial: Trial, inputs: TrialInputs, pool: Pool, scores: Scores, oracle: Oracle, round_index: int
 ) -> tuple[Ids, Labels]:
     count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
     oracle.open_round(count)
-    strategy, scores = trial.strategy, fitted.scores["train"]
+    strategy = trial.strategy
 
     def request_with(ask: Ask | None) -> SelectionRequest:
         return SelectionRequest(
@@ -260,6 +289,7 @@ def _row_key(trial: Trial | EvaluationTrial, inputs: TrialInputs, round_index: i
         trial=trial.id,
         kind=trial.kind,
         **trial.labels(),
+        model=label(trainer_at(trial.trainer, round_index)),
         seed=trial.seed,
         round=round_index,
         num_labeled=pool.num_labeled,

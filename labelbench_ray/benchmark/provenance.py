@@ -6,6 +6,9 @@ import platform
 import sys
 from typing import Any
 
+from labelbench_ray.config import EvaluationTrial, Trial
+from labelbench_ray.identity import describe
+
 PACKAGES = (
     "labelbench_ray",
     "numpy",
@@ -17,6 +20,22 @@ PACKAGES = (
     "pyarrow",
     "scikit-learn",
 )
+
+
+def describe_trial(trial: Trial | EvaluationTrial, experiment: str, device: str) -> dict[str, Any]:
+    """What was asked, what it became, and with what it was made: the trial's ``trial.json``."""
+    return {
+        "experiment": experiment,
+        "trial": trial.id,
+        "kind": trial.kind,
+        "labels": trial.labels(),
+        "seed": trial.seed,
+        "identity": trial.identity(),
+        "asked": {"trainer": describe(trial.trainer, resolve_paths=False)},
+        "numeric_class": numeric_class(device),
+        "versions": versions(),
+        "machine": machine(),
+    }
 
 
 def numeric_class(device: str) -> str:

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.types import TrialKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``model``; rows of version 1 are read with the trainer's name there."""
 
 COST = "cost"
 """The split of rows that measure the machine, not the model: seconds, memory, annotation rounds. They differ between
@@ -30,7 +32,8 @@ ROW_SCHEMA = pa.schema(
         ("kind", pa.string()),  # selection | evaluation
         ("dataset", pa.string()),
         ("encoder", pa.string()),
-        ("trainer", pa.string()),
+        ("trainer", pa.string()),  # of the trial
+        ("model", pa.string()),  # the trainer of this round: another one only where the trial's is a blend
         ("strategy", pa.string()),  # of the trial that selected, also for evaluations
         ("oracle", pa.string()),
         ("schedule", pa.string()),  # "20+20x5": initial + labels a round x rounds
@@ -69,6 +72,7 @@ class RowKey:
     dataset: str
     encoder: str
     trainer: str
+    model: str
     strategy: str
     oracle: str
     schedule: str
@@ -94,19 +98,26 @@ def rows_table(key: RowKey, values: Mapping[str, Mapping[str, float]]) -> pa.Tab
 
 def bought_table(trial: str, batches: Iterable[tuple[int, Any, Any]]) -> pa.Table:
     """Rows of ``(batch, ids, labels)`` in order of buying."""
-    rows = [
-        {"trial": trial, "batch": batch, "rank": rank, "example_id": int(example_id), "label": int(label)}
-        for batch, ids, labels in batches
-        for rank, (example_id, label) in enumerate(zip(ids, labels, strict=True))
-    ]
-    return pa.Table.from_pylist(rows, schema=BOUGHT_SCHEMA)
+    tables = [BOUGHT_SCHEMA.empty_table()]
+    for batch, ids, labels in batches:
+        columns = {
+            "trial": [trial] * len(ids),
+            "batch": np.full(len(ids), batch),
+            "rank": np.arange(len(ids)),
+            "example_id": np.asarray(ids),
+            "label": np.asarray(labels),
+        }
+        tables.append(pa.table(columns).cast(BOUGHT_SCHEMA))
+    return pa.concat_tables(tables)
 
 
 def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """The table with its columns in order. Raises LedgerError for rows of another version or another shape."""
     version = (table.schema.metadata or {}).get(b"labelbench_ray_schema", b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise LedgerError(where, f"rows of schema {version}", f"this version reads schema {SCHEMA_VERSION}")
+    if version not in ("1", str(SCHEMA_VERSION)):
+        raise LedgerError(where, f"rows of schema {version}", f"this version reads schemas 1 to {SCHEMA_VERSION}")
+    if version == "1" and "trainer" in table.column_names:
+        table = table.append_column("model", table["trainer"])
     try:
         return table.select(schema.names).cast(schema)
     except (KeyError, pa.ArrowInvalid) as error:

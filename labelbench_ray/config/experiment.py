@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from labelbench_ray.config.parts import Evaluation, FeatureSpec, Part, Resources, Schedule, Selection, Tracking, checked
 from labelbench_ray.config.reading import grid, read_spec, variants
+from labelbench_ray.config.search import Space, read_space
 from labelbench_ray.config.trial import Trial
 from labelbench_ray.datasets.base import DATASETS, Dataset
 from labelbench_ray.encoders.base import ENCODERS, Encoder
@@ -22,6 +23,8 @@ from labelbench_ray.oracles.base import ORACLES, NoiseModel
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.strategies.base import STRATEGIES, Strategy
 from labelbench_ray.trainers.base import TRAINERS, Trainer
+from labelbench_ray.trainers.blend import Blend, trainers_of
+from labelbench_ray.trainers.presets import with_presets
 
 
 class Experiment(Part):
@@ -40,6 +43,8 @@ class Experiment(Part):
     selection: Selection = Selection()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
+    search: Any = None
+    """What `labelbench tune` searches; nothing else reads it."""
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -90,7 +95,7 @@ class Experiment(Part):
     @classmethod
     def _evaluations(cls, value: Any) -> tuple[Evaluation, ...]:
         entries = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        return tuple(checked(Evaluation, entry, "evaluate") for entry in entries)
+        return tuple(evaluation for entry in entries for evaluation in _evaluations_of(entry))
 
     @field_validator("features", "selection", "resources", "tracking", mode="before")
     @classmethod
@@ -98,19 +103,38 @@ class Experiment(Part):
         part = {"features": FeatureSpec, "selection": Selection, "resources": Resources, "tracking": Tracking}
         return checked(part[info.field_name], value, info.field_name)
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _search(cls, value: Any) -> Space | None:
+        return None if value is None else read_space(value)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         budgets = {budget for schedule in self.schedule for budget in schedule.budgets()}
         names = {strategy.name for strategy in self.strategy}
         for evaluation in self.evaluate:
             for budget in evaluation.at:
-                if budget != "last" and budget not in budgets:
+                if isinstance(budget, int) and budget not in budgets:
                     raise SpecError("evaluate.at", f"{budget} is no budget of the schedule {sorted(budgets)}")
             for name in set(evaluation.strategies or ()) - names:
                 raise SpecError("evaluate.strategies", f"{name!r} is not in the grid.{did_you_mean(name, names)}")
             for seed in set(evaluation.seeds or ()) - set(self.seeds):
                 raise SpecError("evaluate.seeds", f"{seed} is not in the grid's seeds {list(self.seeds)}")
+        for trainer in self.trainer:
+            if isinstance(trainer, Blend):
+                self._check_blend(trainer)
         return self
+
+    def _check_blend(self, blend: Blend) -> None:
+        rounds = min(schedule.rounds for schedule in self.schedule)
+        if blend.full_from >= rounds:
+            told = f"`first: {blend.full_from}` is beyond the {rounds} rounds of the schedule (0 to {rounds - 1})"
+            raise SpecError("trainer blend", f"{told}; lower `first` or `every`")
+        grouped = {getattr(part, "through", "inline") == "ray_train" for part in trainers_of(blend)}
+        if self.resources.kind == "cuda" and grouped == {True, False}:
+            # Only the group's workers are given GPUs, and it is not there when the other part trains.
+            told = "with `through: ray_train` the other part's rounds run in a process that holds no GPU"
+            raise SpecError("trainer blend", f"{told}; set `through: inline` or `resources.gpus: 0`")
 
     @classmethod
     def load(cls, path: Path, overrides: Sequence[str] = ()) -> "Experiment":
@@ -123,7 +147,8 @@ class Experiment(Part):
     @classmethod
     def from_mapping(cls, spec: Mapping[str, Any]) -> "Experiment":
         """Check plain data as read from YAML."""
-        return cast(Experiment, checked(cls, spec, "experiment"))
+        filled = {key: with_presets(value) if key in {"trainer", "evaluate"} else value for key, value in spec.items()}
+        return cast(Experiment, checked(cls, filled, "experiment"))
 
     def encoder_for(self, dataset: Dataset) -> tuple[Encoder, ...]:
         """The encoders to use with a data set: those of the file, or the one its data set names as default."""
@@ -158,3 +183,11 @@ class Experiment(Part):
                     )
                 )
         return list({trial.id: trial for trial in points}.values())
+
+
+def _evaluations_of(entry: Any) -> list[Evaluation]:
+    """An entry of ``evaluate``, once for each of its trainers."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("trainer"), list):
+        return [checked(Evaluation, entry, "evaluate")]
+    trainers = variants(entry["trainer"], TRAINERS)
+    return [checked(Evaluation, {**entry, "trainer": trainer}, "evaluate") for trainer in trainers]

@@ -10,10 +10,11 @@ from labelbench_ray.encoders.base import ENCODERS, Encoder
 from labelbench_ray.errors import SpecError, UnknownKeyError
 from labelbench_ray.registry import describe_validation_error, did_you_mean
 from labelbench_ray.trainers.base import TRAINERS, Trainer
+from labelbench_ray.trainers.blend import Blend
 
 TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
-FEATURE_RECIPE = 1
+FEATURE_RECIPE = 2
 """Raised whenever code changes what stored features hold: preprocessing, augmentation, batching, storing."""
 
 
@@ -66,7 +67,10 @@ class Selection(Part):
     threads: int = Field(1, gt=0)
     cpus_per_actor: float = Field(1.0, gt=0)
     memory_gib: float = Field(4.0, gt=0)
-    """What the selection of one trial may keep in memory, over all its shards. Less costs passes over the pool."""
+    """What the selection of one trial may keep in memory, over all its shards. Less costs passes over the pool.
+
+    Beside it, in an eighth of this, lie probabilities that were made when the model was measured.
+    """
 
     @property
     def num_actors(self) -> int:
@@ -102,9 +106,11 @@ class Evaluation(Part):
     """Score sets that the grid bought with another trainer (selection via proxy; LabelBench, section 3.3)."""
 
     trainer: Any
+    """A list of trainers stands for an evaluation with each."""
     encoder: Any = None
     """The model to evaluate with; the grid's own encoder when absent."""
-    at: tuple[int | Literal["last"], ...] = Field(min_length=1)
+    at: tuple[int | Literal["last", "all"], ...] = Field(min_length=1)
+    """Budgets of the schedule, ``last`` for what a trial bought last of all, ``all`` for every round's set."""
     strategies: tuple[str, ...] | None = None
     """Only sets bought by these strategies; all when absent."""
     seeds: tuple[int, ...] | None = None
@@ -112,7 +118,10 @@ class Evaluation(Part):
     @field_validator("trainer", mode="before")
     @classmethod
     def _build(cls, value: Any) -> Trainer:
-        return TRAINERS.build(value, "evaluate.trainer")
+        trainer = TRAINERS.build(value, "evaluate.trainer")
+        if isinstance(trainer, Blend):
+            raise SpecError("evaluate.trainer", "a blend trains rounds by turns; name the trainer that scores the sets")
+        return trainer
 
     @field_validator("encoder", mode="before")
     @classmethod
@@ -123,6 +132,15 @@ class Evaluation(Part):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return value if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
+
+    def scores(self, strategy: str, seed: int) -> bool:
+        """Whether sets bought by this strategy with this seed are scored."""
+        named = self.strategies is None or strategy in self.strategies
+        return named and (self.seeds is None or seed in self.seeds)
+
+    def wants(self, num_labeled: int, *, last: bool) -> bool:
+        """Whether a set of this many labels is scored; ``last`` of the largest set of its trial."""
+        return "all" in self.at or num_labeled in self.at or (last and "last" in self.at)
 
 
 class Tracking(Part):

@@ -84,20 +84,26 @@ def variants(value: Any, table: Registry[Any]) -> tuple[Any, ...]:
 def _points(entry: Any, table: Registry[Any]) -> Iterable[Any]:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         return [entry]
-    return grid(entry, keep=_sequence_fields(table.get(entry["name"])))
+    return grid(entry, table)
 
 
-def grid(entry: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
-    """All combinations of the values that are lists, except those of fields that hold sequences themselves."""
+def grid(entry: Mapping[str, Any], table: Registry[Any] | None = None) -> list[dict[str, Any]]:
+    """All combinations of the values that are lists, except those of fields that hold sequences themselves.
+
+    Which fields these are is known of plug-ins of ``table``, also of one within another (the parts of a blend).
+    """
+    known = table is not None and entry.get("name") in table.names()
+    keep = _sequence_fields(table.get(entry["name"])) if table is not None and known else frozenset()
     axes = []
     for key, value in entry.items():
-        if isinstance(value, list) and key not in keep:
-            axes.append([(key, one) for one in value])
-        elif isinstance(value, Mapping) and key not in keep:
-            axes.append([(key, one) for one in grid(value)])
-        else:
-            axes.append([(key, value)])
+        whole = [value] if key in keep or not isinstance(value, list) else value
+        points = [point for one in whole for point in _nested(one, key in keep, table)]
+        axes.append([(key, point) for point in points])
     return [dict(point) for point in itertools.product(*axes)]
+
+
+def _nested(value: Any, kept: bool, table: Registry[Any] | None) -> list[Any]:
+    return list(grid(value, table)) if isinstance(value, Mapping) and not kept else [value]
 
 
 def _sequence_fields(plugin: type) -> frozenset[str]:

@@ -117,7 +117,8 @@ def label(component: Any) -> str:
         if field.metadata.get("identity") == "content":
             changed += [Path(str(value)).stem] if value is not None else []
         elif field.name in parts:
-            changed += [label(value)] if value != getattr(plain, field.name) else []
+            always = field.name in required  # a blend is what it is made of
+            changed += [label(value)] if always or value != getattr(plain, field.name) else []
         elif field.name in required or value != getattr(usual, field.name):
             changed.append(f"{field.name}={value}")
     return f"{component.name}({', '.join(changed)})" if changed else str(component.name)

@@ -1,5 +1,6 @@
 """Which bought sets are scored by another model: found in the ledger, each set once whoever bought it."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,15 +15,20 @@ def evaluation_trials(experiment: Experiment, trials: Sequence[Trial], ledger: L
     found: dict[str, EvaluationTrial] = {}
     for evaluation in experiment.evaluate:
         for trial in trials:
-            if _asked_for(evaluation, trial) and ledger.trial(trial.id).status().state == "done":
+            if evaluation.scores(trial.strategy.name, trial.seed) and ledger.trial(trial.id).status().state == "done":
                 for one in _of_trial(evaluation, trial, ledger):
                     found.setdefault(one.id, one)
     return list(found.values())
 
 
-def _asked_for(evaluation: Evaluation, trial: Trial) -> bool:
-    named = evaluation.strategies is None or trial.strategy.name in evaluation.strategies
-    return named and (evaluation.seeds is None or trial.seed in evaluation.seeds)
+def num_to_come(experiment: Experiment, trials: Sequence[Trial]) -> int:
+    """How many evaluations these trials will ask for when they are done, at most: equal sets are scored once."""
+    return sum(
+        evaluation.wants(budget, last=budget == trial.schedule.budgets()[-1])
+        for evaluation, trial in itertools.product(experiment.evaluate, trials)
+        if evaluation.scores(trial.strategy.name, trial.seed)
+        for budget in trial.schedule.budgets()
+    )
 
 
 def _of_trial(evaluation: Evaluation, trial: Trial, ledger: Ledger) -> list[EvaluationTrial]:
@@ -32,8 +38,7 @@ def _of_trial(evaluation: Evaluation, trial: Trial, ledger: Ledger) -> list[Eval
     for index, (ids, labels) in enumerate(batches):
         pool = pool.with_labels(ids, labels)
         initial = initial or pool.fingerprint()
-        wanted = pool.num_labeled in evaluation.at or ("last" in evaluation.at and index == len(batches) - 1)
-        if wanted:
+        if evaluation.wants(pool.num_labeled, last=index == len(batches) - 1):
             order = np.argsort(
                 pool.ids_L
             )  # the address says which set, so who bought it in which order must not matter

@@ -1,6 +1,6 @@
 """From a trial to what it reads: which views must be embedded, and all of it opened."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 from labelbench_ray.benchmark.evaluation import Evaluator
 from labelbench_ray.benchmark.loop import MakeSpread, TrialInputs
-from labelbench_ray.config import EvaluationTrial, FeatureSpec
+from labelbench_ray.config import EvaluationTrial, FeatureSpec, Resources, Selection
 from labelbench_ray.datasets.base import Dataset
 from labelbench_ray.encoders.base import Encoder
 from labelbench_ray.errors import SpecError
@@ -38,7 +38,9 @@ class Reader(NamedTuple):
     trainer: Trainer
 
 
-def embed_tasks(readers: Iterable[Reader], features: Path, device: str) -> list[EmbedTask]:
+def embed_tasks(
+    readers: Iterable[Reader], features: Path, device: str, splits: Sequence[Split] = SPLITS
+) -> list[EmbedTask]:
     """What must still be embedded before these trainers can run.
 
     One task a split: its views come from one decoding.
@@ -50,11 +52,11 @@ def embed_tasks(readers: Iterable[Reader], features: Path, device: str) -> list[
         parts = (reader.dataset, reader.encoder, reader.features, reader.trainer.needs)
         if reader.trainer.needs.features and parts not in seen:
             seen.append(parts)
-            keys = {key.fingerprint(): key for key in _keys(*parts, device)}
+            keys = {key.fingerprint(): key for key in _keys(*parts, device, splits)}
             lacking |= {name: key for name, key in keys.items() if not store.is_complete(key)}
-    splits: dict[str, list[FeatureKey]] = {}
+    of_split: dict[str, list[FeatureKey]] = {}
     for key in lacking.values():
-        splits.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
+        of_split.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
     return [
         EmbedTask(
             keys=tuple(keys),
@@ -62,7 +64,7 @@ def embed_tasks(readers: Iterable[Reader], features: Path, device: str) -> list[
             store_root=store.root,
             device=device,
         )
-        for keys in splits.values()
+        for keys in of_split.values()
     ]
 
 
@@ -70,24 +72,39 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
     """Open everything that a job reads. Raises DataError, FeatureStoreError or SpecError naming what is missing."""
     trial = job.trial
     selected = trial.selected_by if isinstance(trial, EvaluationTrial) else trial
-    needs, opened = trial.trainer.needs, selected.dataset.open()
+    reader = Reader(selected.dataset, trial.encoder, selected.features, trial.trainer)
+    return read_inputs(reader, job.features, job.resources, job.selection, launch, make_spread)
+
+
+def read_inputs(
+    reader: Reader,
+    stored: Path,
+    resources: Resources,
+    selection: Selection,
+    launch: Launch,
+    make_spread: MakeSpread,
+    splits: Sequence[Split] = SPLITS,
+) -> TrialInputs:
+    """Open what a trainer reads of these splits; neither rows nor labels of another split are touched."""
+    dataset, trainer, device = reader.dataset, reader.trainer, resources.kind
+    needs, opened = trainer.needs, dataset.open()
     if needs.images and opened.card.modality != "image":
-        raise SpecError(f"trainer {trial.trainer.name}", f"needs images, dataset {selected.dataset.name} has vectors")
-    store = FeatureStore(job.features)
+        raise SpecError(f"trainer {trainer.name}", f"needs images, dataset {dataset.name} has vectors")
+    store = FeatureStore(stored)
 
     def view(split: Split, wanted: View = CLEAN) -> StoredRows:
-        key = _key(selected.dataset, trial.encoder, selected.features, split, wanted, job.resources.kind)
-        return store.open(key, opened.card.num_examples[split], on_undecodable(selected.dataset))
+        key = _key(dataset, reader.encoder, reader.features, split, wanted, device)
+        return store.open(key, opened.card.num_examples[split], on_undecodable(dataset))
 
-    features = {split: view(split) for split in SPLITS} if needs.features else {}
-    views = {kind: tuple(view("train", one) for one in _views(needs, selected.features, kind)) for kind in KINDS}
-    images: dict[Split, Images] = {split: opened.images(split) for split in SPLITS} if needs.images else {}
+    features = {split: view(split) for split in splits} if needs.features else {}
+    views = {kind: tuple(view("train", one) for one in _views(needs, reader.features, kind)) for kind in KINDS}
+    images: dict[Split, Images] = {split: opened.images(split) for split in splits} if needs.images else {}
     excluded = {split: rows.skipped_ids for split, rows in features.items()}
-    if images and on_undecodable(selected.dataset) == "skip":
+    if images and on_undecodable(dataset) == "skip":
         skipping = {split: SkippingImages(source) for split, source in images.items()}
         images, excluded = dict(skipping), {split: source.undecodable_ids() for split, source in skipping.items()}
     return TrialInputs(
-        dataset_name=selected.dataset.name,
+        dataset_name=dataset.name,
         task=opened.card.task,
         class_names=opened.card.class_names,
         templates=opened.card.templates,
@@ -96,18 +113,18 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
         weak=views["weak"],
         strong=views["strong"],
         images=images,
-        encoder=trial.encoder if needs.images else None,
+        encoder=reader.encoder if needs.images else None,
         evaluator=Evaluator(
             num_classes=opened.card.num_classes,
-            truth={split: opened.labels(split) for split in SPLITS},
-            excluded={split: excluded.get(split, np.empty(0, np.int64)) for split in SPLITS},
+            truth={split: opened.labels(split) for split in splits},
+            excluded={split: excluded.get(split, np.empty(0, np.int64)) for split in splits},
         ),
         launch=launch,
-        device=job.resources.kind,
-        features_from=_other_machines(features.values(), job.resources.kind),
-        shards=job.selection.shards,
-        threads=job.selection.threads,
-        memory_bytes=int(job.selection.memory_gib * 2**30),
+        device=device,
+        features_from=_other_machines(features.values(), device),
+        shards=selection.shards,
+        threads=selection.threads,
+        memory_bytes=int(selection.memory_gib * 2**30),
         make_spread=make_spread,
     )
 
@@ -123,9 +140,14 @@ def on_undecodable(dataset: Dataset) -> OnUndecodable:
 
 
 def _keys(
-    dataset: Dataset, encoder: Encoder, features: FeatureSpec, needs: TrainerNeeds, device: str
+    dataset: Dataset,
+    encoder: Encoder,
+    features: FeatureSpec,
+    needs: TrainerNeeds,
+    device: str,
+    splits: Sequence[Split],
 ) -> list[FeatureKey]:
-    clean = [_key(dataset, encoder, features, split, CLEAN, device) for split in SPLITS]
+    clean = [_key(dataset, encoder, features, split, CLEAN, device) for split in splits]
     views = [view for kind in KINDS for view in _views(needs, features, kind)]
     return clean + [_key(dataset, encoder, features, "train", view, device) for view in views]
 

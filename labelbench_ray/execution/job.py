@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelbench_ray.benchmark.loop import MakeSpread, RoundDone, describe_trial, run_evaluation, run_trial
+from labelbench_ray.benchmark.loop import MakeSpread, RoundDone, run_evaluation, run_trial
+from labelbench_ray.benchmark.provenance import describe_trial
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import EvaluationTrial, Resources, Selection, Trial
 from labelbench_ray.errors import LabelBenchError

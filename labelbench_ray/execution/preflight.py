@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from labelbench_ray.config import Resources, Selection
 from labelbench_ray.errors import UnschedulableError
+from labelbench_ray.trainers.blend import trainers_of
 from labelbench_ray.types import TrialKind
 
 Bundle = Mapping[str, float]
@@ -18,7 +19,8 @@ Node = Mapping[str, float]
 Layout = Literal["inline", "sharded", "coordinated"]
 """inline: everything in the trial's process. sharded: selection workers in the trial's own placement group.
 coordinated: the trial holds no CPU and launches a group of training workers (a trial that held one could wait for its
-own CPU for ever)."""
+own CPU for ever). A blend starts its group in the rounds that need it; in the others the trial's process trains on the
+CPUs that were counted for the group, which is not there then."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def unit_of(trainer: Any, kind: TrialKind, selection: Selection, resources: Reso
         worker["GPU"] = own["GPU"] = resources.gpus
     actor: dict[str, float] = {"CPU": selection.cpus_per_actor}
     actors = (actor,) * selection.num_actors if kind == "selection" and selection.through == "actors" else ()
-    if uses_ray_train(trainer):
-        return Unit("coordinated", {}, (worker,) * int(getattr(trainer, "num_workers", 1)) + actors)
+    if group := group_size(trainer):
+        return Unit("coordinated", {}, (worker,) * group + actors)
     return Unit("sharded", own, actors) if actors else Unit("inline", own)
 
 
@@ -53,9 +55,10 @@ def embed_unit(resources: Resources) -> Unit:
     return Unit("inline", {"CPU": 1.0, "GPU": 1.0} if resources.kind == "cuda" else {"CPU": 1.0})
 
 
-def uses_ray_train(trainer: Any) -> bool:
-    """Whether a trainer starts a worker group of its own."""
-    return getattr(trainer, "through", "inline") == "ray_train"
+def group_size(trainer: Any) -> int:
+    """Workers of the largest group that a round of a trial starts through Ray Train; 0 where no round starts one."""
+    launching = [one for one in trainers_of(trainer) if getattr(one, "through", "inline") == "ray_train"]
+    return max((int(getattr(one, "num_workers", 1)) for one in launching), default=0)
 
 
 def pack(units: Iterable[Unit], nodes: Sequence[Node]) -> bool:

@@ -23,6 +23,8 @@ class Event:
     num_labeled: int = 0
     test_accuracy: float | None = None
     error: str = ""
+    note: str = ""
+    """What to show of it where a budget and a test accuracy do not tell it."""
 
 
 class Watch(Protocol):
@@ -93,7 +95,7 @@ class Terminal:
         metric = (
             f"  {event.name} @{event.num_labeled}: {event.test_accuracy:.1%}" if event.test_accuracy is not None else ""
         )
-        return f"{trials}{failed}{metric}"
+        return f"{trials}{failed}{metric}" + (f"  {event.note}" if event.note else "")
 
     def _line(self) -> None:
         self._last_line = self.clock()

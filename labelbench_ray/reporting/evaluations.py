@@ -1,6 +1,8 @@
-"""Selection via proxy: how end-to-end models do on sets that a strategy bought with a cheaper model."""
+"""Selection via proxy: the models that selected beside other models trained on the same sets."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labelbench_ray.reporting.comparisons import Comparison, Evidence
@@ -11,54 +13,86 @@ from labelbench_ray.reporting.statistics import Compared, against_baseline
 if TYPE_CHECKING:
     import pandas as pd
 
+ALSO_COMPARED = (Measure("pool", "accuracy"),)
+"""Beside the measure that ranks the strategies: how well the pool, for which labels were bought, is predicted."""
+
 
 @dataclass(frozen=True)
-class EndToEnd:
-    """One end-to-end trainer on the sets of one comparison.
+class Gap:
+    """Two models on equal sets, by one measure.
 
-    ``rows``: one per (series, seed, num_labeled): ``value`` of the end-to-end model and ``proxy``, the value of the
+    ``rows``: one per (series, seed, num_labeled): ``value`` of the evaluated model and ``proxy``, the value of the
     model that selected, trained on the same set.
     """
 
-    comparison: Comparison
-    trainer: str
     measure: Measure
     rows: "pd.DataFrame"
 
+    @cached_property
+    def proxies(self) -> "pd.DataFrame":
+        """The same rows with the selecting model's value as ``value``."""
+        return self.rows.assign(value=self.rows["proxy"])
+
+    @cached_property
+    def differences(self) -> "pd.DataFrame":
+        """The same rows with evaluated minus selecting as ``value``: paired, for both were trained on one set."""
+        return self.rows.assign(value=self.rows["value"] - self.rows["proxy"])
+
     def compared(self) -> Compared:
-        """End-to-end scores at each number of labels, against the baseline's sets. Columns as ``against_baseline``."""
+        """Evaluated scores at each number of labels, against the baseline's sets. Columns as ``against_baseline``."""
         return against_baseline(self.rows, ["num_labeled"])
 
     def gains(self) -> "pd.DataFrame":
-        """End-to-end minus proxy, paired on (series, seed, num_labeled): columns STATISTICS, and ``proxy`` the mean."""
+        """Evaluated minus selecting over seeds, by (series, num_labeled): STATISTICS, and ``proxy_`` + STATISTICS."""
         by = ["series", "num_labeled"]
-        gains = summarize(self.rows.assign(value=self.rows["value"] - self.rows["proxy"]), by)
-        proxies = summarize(self.rows.assign(value=self.rows["proxy"]), by).rename(
-            columns={name: f"proxy_{name}" for name in STATISTICS}
-        )
-        return gains.merge(proxies, on=by)
+        proxies = summarize(self.proxies, by).rename(columns={name: f"proxy_{name}" for name in STATISTICS})
+        return summarize(self.differences, by).merge(proxies, on=by)
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """One evaluated trainer on the sets of one comparison, by every measure that both models have."""
+
+    comparison: Comparison
+    trainer: str
+    gaps: tuple[Gap, ...]
+    """The measure that ranks the strategies first."""
+
+    @property
+    def num_budgets(self) -> int:
+        """How many numbers of labels were scored."""
+        return int(self.gaps[0].rows["num_labeled"].nunique())
 
 
 def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
-    """Evaluations beside the selections whose sets they scored, one entry per (comparison, end-to-end trainer).
+    """Evaluations beside the selections whose sets they scored, one entry per (comparison, evaluated trainer).
 
     They meet on (data set, seed, number of labels, digest of the bought set), not on the name of the strategy:
     equal sets are evaluated once, so the first batch, which all strategies share, carries the name of only one of them.
     """
     found = []
     for comparison in evidence.comparisons:
-        proxies = comparison.measured(comparison.primary)
-        scores = evidence.evaluations
-        scores = scores[(scores["split"] == comparison.primary.split) & (scores["metric"] == comparison.primary.metric)]
-        keys = ["dataset", "seed", "num_labeled", "bought"]
-        met = scores[[*keys, "trainer", "trial", "value"]].merge(
-            proxies[[*keys, "series", "initial", "value"]].rename(columns={"value": "proxy"}), on=keys
-        )
-        repeated = met.groupby([*keys, "series", "trainer"])["trial"].transform("nunique") > 1
-        met["trainer"] = met["trainer"].where(~repeated, met["trainer"] + " #" + met["trial"].str[:6])
-        for trainer, rows in met.groupby("trainer", sort=True):
-            found.append(EndToEnd(comparison, str(trainer), comparison.primary, rows.drop(columns="trainer")))
+        measures = dict.fromkeys([comparison.primary, *(one for one in ALSO_COMPARED if one in comparison.measures)])
+        met = {measure: dict(_by_trainer(evidence, comparison, measure)) for measure in measures}
+        for trainer in met[comparison.primary]:
+            gaps = tuple(Gap(measure, met[measure][trainer]) for measure in measures if trainer in met[measure])
+            found.append(EndToEnd(comparison, trainer, gaps))
     return tuple(found)
+
+
+def _by_trainer(evidence: Evidence, comparison: Comparison, measure: Measure) -> "Iterator[tuple[str, pd.DataFrame]]":
+    """Rows of both models on equal sets, by the name of the evaluated one."""
+    scores = evidence.evaluations
+    scores = scores[(scores["split"] == measure.split) & (scores["metric"] == measure.metric)]
+    proxies = comparison.measured(measure)
+    keys = ["dataset", "seed", "num_labeled", "bought"]
+    met = scores[[*keys, "trainer", "trial", "value"]].merge(
+        proxies[[*keys, "series", "initial", "value"]].rename(columns={"value": "proxy"}), on=keys
+    )
+    repeated = met.groupby([*keys, "series", "trainer"])["trial"].transform("nunique") > 1
+    met["trainer"] = met["trainer"].where(~repeated, met["trainer"] + " #" + met["trial"].str[:6])
+    for trainer, rows in met.groupby("trainer", sort=True):
+        yield str(trainer), rows.drop(columns="trainer")
 
 
 def unmatched(evidence: Evidence) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.reporting.comparisons import Comparison
 from labelbench_ray.reporting.curves import MIN_SEEDS, summarize
-from labelbench_ray.reporting.evaluations import EndToEnd
+from labelbench_ray.reporting.evaluations import EndToEnd, Gap
 from labelbench_ray.reporting.measures import Measure, count
 from labelbench_ray.reporting.styles import Style
 
@@ -33,17 +33,29 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style]) -> Data
 
 
 def end_to_end_curves(evaluation: EndToEnd, styles: Mapping[str, Style]) -> Data | None:
-    """End-to-end and proxy scores on the same sets; None with a single number of labels, where a table says it all."""
-    if evaluation.rows["num_labeled"].nunique() < 2:
+    """Both models' scores on the same sets and their difference, by every measure that both have.
+
+    None with a single number of labels, where a table says it all.
+    """
+    if evaluation.num_budgets < 2:
         return None
-    comparison, measure, by = evaluation.comparison, evaluation.measure, ["series", "num_labeled"]
-    end_to_end = summarize(evaluation.rows, by)
-    proxy = summarize(evaluation.rows.assign(value=evaluation.rows["proxy"]), by)
-    choices = [
-        _choice(f"{measure.title} of {evaluation.trainer}", measure, comparison.series, end_to_end),
-        _choice(f"{measure.title} of the model that selected", measure, comparison.series, proxy),
+    choices = [choice for gap in evaluation.gaps for choice in _gap_choices(evaluation, gap)]
+    return {"series": _described(evaluation.comparison, styles), "choices": choices, "shown": 0}
+
+
+def _gap_choices(evaluation: EndToEnd, gap: Gap) -> list[Data]:
+    measure, series, by = gap.measure, evaluation.comparison.series, ["series", "num_labeled"]
+    return [
+        _choice(f"{measure.title} of the evaluated model", measure, series, summarize(gap.rows, by)),
+        _choice(f"{measure.title} of the selecting model", measure, series, summarize(gap.proxies, by)),
+        _choice(
+            f"{measure.title}, evaluated − selecting",
+            measure,
+            series,
+            summarize(gap.differences, by),
+            difference=True,
+        ),
     ]
-    return {"series": _described(comparison, styles), "choices": choices, "shown": 0}
 
 
 def visible_range(curves: "pd.DataFrame") -> tuple[float, float]:
@@ -62,26 +74,37 @@ def _described(comparison: Comparison, styles: Mapping[str, Style]) -> list[Data
     return [{"name": html.escape(name), **asdict(styles[name])} for name in comparison.series]
 
 
-def _choice(title: str, measure: Measure, series: Sequence[str], curves: "pd.DataFrame") -> Data:
+def _choice(
+    title: str, measure: Measure, series: Sequence[str], curves: "pd.DataFrame", *, difference: bool = False
+) -> Data:
+    """One curve per series. Those of a difference are read from the line at zero."""
     points: dict[str, list[Any]] = {name: [] for name in series}
     for point in curves.sort_values("num_labeled").to_dict("records"):
         points[point["series"]].append(point)
     low, high = visible_range(curves)
-    axis = f"{title}, {measure.unit}" if measure.unit else title
+    if difference:
+        low, high = min(low, 0.0), max(high, 0.0)
+    unit = _unit(measure, difference)
+    axis = f"{title}, {unit}" if unit else title
     return {
         "title": title,
         "axis": html.escape(axis),
         "range": (low * measure.scale, high * measure.scale),
-        "curves": [_curve(measure, points[name]) for name in series],
+        "zero_line": difference,
+        "curves": [_curve(measure, points[name], difference) for name in series],
     }
 
 
-def _curve(measure: Measure, points: list[Any]) -> Data:
+def _unit(measure: Measure, difference: bool) -> str:
+    return "points" if difference and measure.is_fraction else "" if difference else measure.unit
+
+
+def _curve(measure: Measure, points: list[Any], difference: bool) -> Data:
     return {
         "x": [int(point["num_labeled"]) for point in points],
         "mean": _numbers(measure.scale * point["mean"] for point in points),
         **{end: _numbers(_band_end(point, end) * measure.scale for point in points) for end in ("low", "high")},
-        "text": [_hover(measure, point) for point in points],
+        "text": [_hover(measure, point, difference) for point in points],
     }
 
 
@@ -90,11 +113,10 @@ def _band_end(point: Mapping[str, Any], end: str) -> float:
     return float(point[end]) if point["n"] >= MIN_SEEDS else math.nan
 
 
-def _hover(measure: Measure, point: Mapping[str, Any]) -> str:
-    mean = f"{measure.write(point['mean'])} {measure.unit}".rstrip()
-    interval = (
-        f" [{measure.write(point['low'])}, {measure.write(point['high'])}]" if math.isfinite(point["low"]) else ""
-    )
+def _hover(measure: Measure, point: Mapping[str, Any], difference: bool) -> str:
+    write = measure.write_signed if difference else measure.write
+    mean = f"{write(point['mean'])} {_unit(measure, difference)}".rstrip()
+    interval = f" [{write(point['low'])}, {write(point['high'])}]" if math.isfinite(point["low"]) else ""
     return f"{count(int(point['num_labeled']), 'label')}<br>{mean}{interval}<br>{count(int(point['n']), 'seed')}"
 
 

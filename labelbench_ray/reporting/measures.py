@@ -61,6 +61,10 @@ class Measure:
         """Percent sign, or nothing."""
         return "%" if self.is_fraction else ""
 
+    @property
+    def _decimals(self) -> int:
+        return 2 if self.is_fraction else 3
+
     def sort_key(self) -> tuple[int, bool, int, str]:
         """Test before validation before pool; the usual metrics first, annotation ones last."""
         plain = self.metric.removeprefix("annotation_")
@@ -70,7 +74,11 @@ class Measure:
 
     def write(self, value: float) -> str:
         """``84.32`` for 0.8432 of a fraction, ``0.512`` for a loss."""
-        return written(value * self.scale, 2 if self.is_fraction else 3)
+        return written(value * self.scale, self._decimals)
+
+    def write_signed(self, value: float) -> str:
+        """``+1.80`` for a difference of 0.018."""
+        return signed(value * self.scale, self._decimals)
 
     def write_with_error(self, mean: float, standard_error: float) -> str:
         """``84.32 ± 0.21``; the mean alone where no error is known."""
@@ -78,8 +86,7 @@ class Measure:
 
     def write_difference(self, mean: float, low: float, high: float) -> str:
         """``+1.80 [+1.20, +2.40]``; the difference alone where no interval is known."""
-        decimals = 2 if self.is_fraction else 3
-        mean_text, low_text, high_text = (signed(value * self.scale, decimals) for value in (mean, low, high))
+        mean_text, low_text, high_text = (self.write_signed(value) for value in (mean, low, high))
         return mean_text if math.isnan(low) else f"{mean_text} [{low_text}, {high_text}]"
 
 

@@ -13,12 +13,12 @@ from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
+from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed
 from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
 from labelbench_ray.reporting.tables import (
     best_cells,
-    end_to_end_table,
     final_tables,
     glance_table,
     savings_table,
@@ -55,7 +55,8 @@ class EvaluationSection:
     index: int
     """Position of its figure among all figures of the page."""
     figure: Data | None
-    table: Table
+    verdict: str
+    tables: list[Table]
 
 
 def render(evidence: Evidence) -> str:
@@ -133,8 +134,8 @@ def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style], first_
     for evaluation in end_to_end(evidence):
         index = first_index + sum(section.figure is not None for section in found)
         title = f"{_heading(evidence, evaluation.comparison)}: scored by {evaluation.trainer}"
-        figure, table = end_to_end_curves(evaluation, styles), end_to_end_table(evaluation)
-        found.append(EvaluationSection(title, index, figure, table))
+        figure, tables = end_to_end_curves(evaluation, styles), gap_tables(evaluation)
+        found.append(EvaluationSection(title, index, figure, ranking_sentence(evaluation), tables))
     return found
 
 

@@ -10,14 +10,12 @@ from labelbench_ray.reporting.cells import (
     against_heading,
     baseline_cell,
     by_series,
-    difference_cell,
     mean_cell,
     measure_heading,
     name_cell,
     records,
 )
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, TrialRecord
-from labelbench_ray.reporting.evaluations import EndToEnd
 from labelbench_ray.reporting.measures import ABSENT, Measure, count, written
 from labelbench_ray.reporting.statistics import Compared, areas, best_first, label_savings, timings
 
@@ -138,42 +136,6 @@ def timings_table(comparison: Comparison) -> Table | None:
         caption="Cost: means over rounds and seeds, largest memory",
         columns=("Strategy", *(titles[name] for name in shown)),
         rows=rows,
-    )
-
-
-def end_to_end_table(evaluation: EndToEnd) -> Table:
-    """Proxy against end-to-end on equal sets, at every number of labels that was scored."""
-    measure, compared = evaluation.measure, evaluation.compared()
-    gains = {(row["series"], row["num_labeled"]): row for row in records(evaluation.gains())}
-    order = evaluation.comparison.series.index
-    scores = sorted(records(compared.frame), key=lambda row: (row["num_labeled"], order(row["series"])))
-    rows = []
-    for row in scores:
-        gain = gains[row["series"], row["num_labeled"]]
-        rows.append(
-            (
-                name_cell(evaluation.comparison, row["series"]),
-                Cell(f"{int(row['num_labeled']):,}"),
-                Cell(str(row["n"])),
-                mean_cell(measure, gain["proxy_mean"], gain["proxy_standard_error"]),
-                mean_cell(measure, row["mean"], row["standard_error"]),
-                difference_cell(measure, gain["mean"], gain["low"], gain["high"]),
-                baseline_cell(measure, row),
-            )
-        )
-    return Table(
-        caption=f"{measure.title}: the model that selected and {evaluation.trainer}, trained on the same sets",
-        columns=(
-            "Set bought by",
-            "Labels",
-            "Seeds",
-            "Proxy",
-            "End-to-end",
-            "End-to-end − proxy",
-            against_heading(measure),
-        ),
-        rows=tuple(rows),
-        notes=compared.notes,
     )
 
 

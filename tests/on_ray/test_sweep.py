@@ -110,3 +110,14 @@ class Dying:
     outcome = run(tmp_path, strategy=[Dying()])
     assert [reason for _, reason in outcome.failed] == ["its process died 2 times"]
     assert outcome.report is None
+
+
+def test_a_blend_trains_by_turns_in_its_process_and_in_a_group(tmp_path):
+    full = {"name": "finetune", "through": "ray_train", "epochs": 1, "min_steps": 4, "train_batch_size": 16}
+    blend = {"trainer": {"name": "blend", "proxy": "linear", "full": full, "every": 2, "first": 1}}
+    blend |= {"strategy": "margin", "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 3}}
+    outcome = run(tmp_path, **blend)
+    assert outcome.failed == []
+    assert facts(outcome.results) == facts(run(tmp_path, name="quiet", executor="in_process", **blend).results)
+    rows = Ledger(outcome.results).rows().to_pylist()
+    assert {row["round"] for row in rows if row["model"].startswith("finetune")} == {1}

@@ -46,7 +46,7 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
     most = concurrency(unit, nodes, jobs[0].resources.max_concurrent)
     bundles: list[dict[str, float]] = [COORDINATOR] if unit.layout == "coordinated" else [dict(b) for b in unit.bundles]
     packed = [pickle.dumps(job) for job in jobs]
-    with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, _quiet_tune():
+    with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, quiet_tune():
         Tuner(
             tune.with_resources(_run_trial, PlacementGroupFactory(bundles)),
             param_space={"job": tune.grid_search(packed)},
@@ -63,7 +63,7 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
 
 
 @contextlib.contextmanager
-def _quiet_tune() -> Iterator[None]:
+def quiet_tune() -> Iterator[None]:
     """Neither Tune's warnings about options set on purpose, nor whole tracebacks of what the watch tells in a line."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

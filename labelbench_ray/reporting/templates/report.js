@@ -62,7 +62,7 @@
       margin: { l: 56, r: 14, t: 18, b: 50 },
       xaxis: { ...axis, showgrid: false, showline: true, nticks: node.clientWidth < 500 ? 5 : 10,
         title: { ...axis.title, text: "Labels bought" }, tickformat: ",d" },
-      yaxis: { ...axis, range: choice.range, title: { ...axis.title, text: choice.axis } },
+      yaxis: { ...axis, range: choice.range, zeroline: choice.zero_line, zerolinecolor: colors.quiet, title: { ...axis.title, text: choice.axis } },
       legend: { orientation: "h", x: 0, xanchor: "left", y: -0.19, yanchor: "top", itemwidth: 34, font: { size: 12.5 } },
       hoverlabel: { bgcolor: colors.paper, bordercolor: colors.quiet, font: { color: colors.ink, size: 12.5 }, align: "left" },
       hovermode: "closest", dragmode: touch ? false : "zoom",

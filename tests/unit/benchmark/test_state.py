@@ -12,8 +12,9 @@ from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError, TrialLockedError
 
 KEY = RowKey(
-    trial="t", kind="selection", dataset="d", encoder="e", trainer="linear", strategy="random", oracle="perfect",
-    schedule="2+2x1", seed=0, round=0, num_labeled=2, bought="b", initial="i", numeric_class="c", cheats=False,
+    trial="t", kind="selection", dataset="d", encoder="e", trainer="linear", model="linear", strategy="random",
+    oracle="perfect", schedule="2+2x1", seed=0, round=0, num_labeled=2, bought="b", initial="i", numeric_class="c",
+    cheats=False,
 )  # fmt: skip
 
 
@@ -75,6 +76,18 @@ def test_rows_of_another_schema_version_are_refused(tmp_path):
     pq.write_table(table.replace_schema_metadata({"labelbench_ray_schema": "999"}), file)
     with pytest.raises(LedgerError, match="schema 999"):
         ledger.rows()
+
+
+def test_rows_written_before_blends_name_their_trainer_as_the_model(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [(0, np.array([5]), np.array([1]))])
+    folder = ledger.folder / "rounds" / "0000"
+    for name in ("rows", "bought"):
+        table = pq.read_table(folder / f"{name}.parquet")
+        old = table.drop_columns([column for column in table.column_names if column == "model"])
+        pq.write_table(old.replace_schema_metadata({"labelbench_ray_schema": "1"}), folder / f"{name}.parquet")
+    assert ledger.rows()["model"].to_pylist() == ["linear"]
+    assert [ids.tolist() for ids, _ in ledger.batches()] == [[5]]
 
 
 def test_an_unwritable_folder_is_named_before_work_starts(tmp_path):

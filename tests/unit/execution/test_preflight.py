@@ -34,6 +34,16 @@ def test_a_trial_that_launches_workers_holds_nothing():
     assert unit.bundles == list(unit.workers)
 
 
+def test_a_blend_counts_a_group_where_one_of_its_models_starts_one():
+    finetune = {"name": "finetune", "through": "ray_train", "num_workers": 2}
+    blend = {"name": "blend", "proxy": "linear", "full": finetune, "every": 2}
+    actors = Selection(shards=2, through="actors", cpus_per_actor=0.5)
+    unit = unit_of(trainer_of(blend), "selection", actors, Resources())
+    assert unit == Unit("coordinated", {}, ({"CPU": 1.0},) * 2 + ({"CPU": 0.5},) * 2)
+    inline = {**blend, "full": {"name": "finetune"}}
+    assert unit_of(trainer_of(inline), "selection", Selection(), Resources(cpus=2.0)) == Unit("inline", {"CPU": 2.0})
+
+
 def test_bundles_are_packed_on_single_nodes():
     nodes = [{"CPU": 2.0}, {"CPU": 2.0}]
     assert pack([Unit("inline", {"CPU": 2.0})] * 2, nodes)

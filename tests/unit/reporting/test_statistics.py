@@ -119,10 +119,12 @@ def test_evaluations_meet_their_selections(tmp_path):
             write_trial(tmp_path, name, seed, kind="evaluation", trainer="finetune", budgets=(100,), values=values)
     evidence = read_evidence(tmp_path)
     (evaluation,) = end_to_end(evidence)
-    gains = evaluation.gains().set_index("series")
+    gap, pool_gap = evaluation.gaps
+    assert (gap.measure, pool_gap.measure) == (TEST, Measure("pool", "accuracy"))
+    gains = gap.gains().set_index("series")
     assert gains.loc["badge", "mean"] == pytest.approx(0.05)
     assert gains.loc["badge", "proxy_mean"] == pytest.approx(np.mean([accuracy("badge", s, 100) for s in range(3)]))
-    difference = evaluation.compared().frame.set_index("series").loc["badge", "difference"]
+    difference = gap.compared().frame.set_index("series").loc["badge", "difference"]
     expected = np.mean([accuracy("badge", s, 100) - accuracy("random", s, 100) for s in range(3)]) - 0.03
     assert difference == pytest.approx(expected)
     assert unmatched(evidence) == 0
@@ -132,7 +134,7 @@ def test_the_first_batch_is_evaluated_once_and_counts_for_every_strategy(tmp_pat
     write_grid(tmp_path, ["random", "badge"], seeds=1)
     write_trial(tmp_path, "badge", 0, kind="evaluation", trainer="finetune", budgets=(20,))
     (evaluation,) = end_to_end(read_evidence(tmp_path))
-    assert set(evaluation.rows["series"]) == {"random", "badge"}
+    assert set(evaluation.gaps[0].rows["series"]) == {"random", "badge"}
 
 
 def test_evaluations_of_sets_from_elsewhere_are_counted(tmp_path):

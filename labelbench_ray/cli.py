@@ -121,8 +121,10 @@ def plan(
     for task in prepared.embed_tasks:
         views = ", ".join(sorted({key.view.kind for key in task.keys}))
         print(f"to embed: {task.num_rows} rows of {task.keys[0].split} in {len(task.keys)} views ({views})")
-    if prepared.evaluations:
-        print(f"{len(prepared.evaluations)} evaluations of finished trials, {prepared.num_evaluated} done")
+    for told in prepared.blends:
+        print(told)
+    if prepared.experiment.evaluate:
+        _print_evaluations(prepared)
     for stage, unit, count in prepared.units:
         needs = " + ".join(
             ", ".join(f"{amount:g} {name}" for name, amount in bundle.items()) for bundle in unit.bundles
@@ -160,6 +162,51 @@ def embed(
     return 0
 
 
+@app.command(group=_STUDY)
+def tune(
+    file: File,
+    *,
+    set_: Set = None,
+    configurations: Annotated[
+        int, Parameter(help="How many to try. More go on where fewer ended.", validator=Number(gte=1))
+    ] = 32,
+    fraction: Annotated[float, Parameter(help="Share of the pool that is labelled, at random.")] = 0.1,
+    seed: Annotated[int, Parameter(help="Of the labelled share, the draws and the trainings.")] = 0,
+    out: Annotated[Path | None, Parameter(help="Preset file. Default: tuned.yaml in the results folder.")] = None,
+    results: Results = None,
+    features: Features = DEFAULT_FEATURES,
+    executor: Executor = "ray",
+    address: Address = None,
+    num_cpus: NumCpus = None,
+    json_: Json = False,
+) -> int:
+    """Search the trainer's hyper-parameters by the validation metric and write the best as a preset.
+
+    What is searched is `search` in the file, or has a default. The test split is never read. Poor configurations are
+    stopped early. Run it again to go on after a stop. One at a time (`--set resources.max_concurrent=1`), a seed always
+    draws the same; several at a time, draws depend on which end first.
+
+    Example: `labelbench tune experiments/quickstart.yaml --configurations 16`
+    """
+    from labelbench_ray.api import tuning
+
+    experiment = _load(file, set_)
+    with _stdout_kept_for_data():
+        outcome = tuning.tune(
+            experiment, results, features, fraction=fraction, configurations=configurations, seed=seed, out=out,
+            executor=executor, address=address, num_cpus=num_cpus, tell=_tell,
+        )  # fmt: skip
+    if json_:
+        _print_json(_tuned_data(outcome))
+    else:
+        _print_tuned(outcome)
+    for name, reason in outcome.failed:
+        _tell(f"failed: {name}: {reason}")
+    if outcome.interrupted:
+        return 130
+    return 1 if outcome.num_problems else 0
+
+
 @app.command(group=_RESULTS)
 def status(results: Annotated[Path, Parameter(help="Results folder.")], *, json_: Json = False) -> int:
     """Print the state of every trial of a results folder, also while another process runs it.
@@ -171,15 +218,28 @@ def status(results: Annotated[Path, Parameter(help="Results folder.")], *, json_
     ledger = Ledger(results)
     if not (results / "trials").is_dir():
         raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
-    rows = [(trial.trial_id, trial.description().get("labels", {}), trial.status()) for trial in ledger.trials()]
+    rows = [(trial.trial_id, trial.description(), trial.status()) for trial in ledger.trials()]
     if json_:
-        _print_json([{"trial": name, "labels": labels, **asdict(state)} for name, labels, state in rows])
+        _print_json(
+            [
+                {"trial": name, "kind": told.get("kind"), "labels": told.get("labels", {}), **asdict(state)}
+                for name, told, state in rows
+            ]
+        )
         return 0
     _table(
-        ["trial", "trainer", "strategy", "rounds", "state", "error"],
+        ["trial", "kind", "trainer", "strategy", "seed", "rounds", "state", "error"],
         [
-            [name, labels.get("trainer"), labels.get("strategy"), state.finished_rounds, state.state, state.error]
-            for name, labels, state in rows
+            [
+                name,
+                told.get("kind"),
+                *(told.get("labels", {}).get(part) for part in ("trainer", "strategy")),
+                told.get("seed"),
+                state.finished_rounds,
+                state.state,
+                state.error,
+            ]
+            for name, told, state in rows
         ],
     )
     return 0
@@ -239,7 +299,7 @@ def ui(
 def list_(
     kind: Annotated[str | None, Parameter(help="dataset, encoder, trainer, ...")] = None, *, json_: Json = False
 ) -> int:
-    """Print the names of all data sets, encoders, trainers, algorithms, strategies, oracles and metrics.
+    """Print the names of all data sets, encoders, trainers, algorithms, strategies, oracles, presets and metrics.
 
     Example: `labelbench list strategy`
     """
@@ -278,7 +338,9 @@ def show(
     if parameters:
         _table(["parameter", "type", "default"], [[one["name"], one["type"], one["default"]] for one in parameters])
     for key, value in told.items():
-        if key not in {"kind", "name"}:
+        if isinstance(value, dict):
+            print(_yaml({key: value}))
+        elif key not in {"kind", "name"}:
             print(f"{key}: {', '.join(value) or 'nothing' if isinstance(value, list) else value}")
     return 0
 
@@ -362,6 +424,49 @@ def _load(file: Path, overrides: list[str] | None) -> Any:
     return Experiment.load(file, overrides or [])
 
 
+def _print_tuned(outcome: Any, num_shown: int = 5) -> None:
+    shown = outcome.ranking[:num_shown]
+    _table(
+        ["configuration", "trained", f"validation {outcome.metric}", *(shown[0].values if shown else [])],
+        [
+            [one.configuration, f"{one.share:.0%}", f"{one.value:.4f}", *map(_short, one.values.values())]
+            for one in shown
+        ],
+    )
+    counts = [f"{outcome.count('finished')} trained in full", f"{outcome.count('stopped')} stopped early"]
+    print(f"\n{', '.join(counts)}, {len(outcome.failed)} failed; all measurements in {outcome.results}")
+    if outcome.preset:
+        print(f"best: `trainer: {{preset: {outcome.preset}}}`")
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.3g}" if isinstance(value, float) else value
+
+
+def _tuned_data(outcome: Any) -> dict[str, Any]:
+    return {**asdict(outcome), "failed": [list(pair) for pair in outcome.failed]}
+
+
+def _print_evaluations(prepared: Any) -> None:
+    if prepared.evaluations:
+        print()
+        _table(
+            ["evaluation", "trainer", "set bought by", "labels", "seed", "state"],
+            [
+                [
+                    planned.trial.id,
+                    *(planned.trial.labels()[part] for part in ("trainer", "strategy")),
+                    len(planned.trial.ids_L),
+                    planned.trial.seed,
+                    planned.status.state or "to do",
+                ]
+                for planned in prepared.evaluations
+            ],
+        )
+    told = f"{len(prepared.evaluations)} evaluations of finished trials, {prepared.num_evaluated} done"
+    print(f"{told}; at most {prepared.num_evaluations_to_come} more when the other trials are done")
+
+
 def _plan_data(prepared: Any) -> dict[str, Any]:
     return {
         "experiment": prepared.experiment.name,
@@ -374,6 +479,7 @@ def _plan_data(prepared: Any) -> dict[str, Any]:
                 "rounds": planned.trial.schedule.rounds,
                 "finished_rounds": planned.status.finished_rounds,
                 "state": planned.status.state,
+                "models": planned.models,
             }
             for planned in prepared.trials
         ],
@@ -389,7 +495,21 @@ def _plan_data(prepared: Any) -> dict[str, Any]:
         "to_select": [
             {"strategy": strategy, "least_memory_bytes": least} for strategy, least in prepared.selections.items()
         ],
-        "evaluations": {"known": len(prepared.evaluations), "done": prepared.num_evaluated},
+        "evaluations": {
+            "known": len(prepared.evaluations),
+            "done": prepared.num_evaluated,
+            "to_come_at_most": prepared.num_evaluations_to_come,
+            "trials": [
+                {
+                    "trial": planned.trial.id,
+                    **planned.trial.labels(),
+                    "seed": planned.trial.seed,
+                    "num_labeled": len(planned.trial.ids_L),
+                    "state": planned.status.state,
+                }
+                for planned in prepared.evaluations
+            ],
+        },
         "warnings": prepared.warnings,
     }
 
@@ -403,6 +523,12 @@ def _table(head: list[str], rows: list[list[Any]]) -> None:
 
 def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False)).rstrip()
 
 
 def _print_json(data: Any) -> None:

@@ -14,11 +14,13 @@ from labelbench_ray.oracles.base import ORACLES
 from labelbench_ray.registry import Registry, did_you_mean
 from labelbench_ray.strategies.base import STRATEGIES
 from labelbench_ray.trainers.base import ALGORITHMS, TRAINERS
+from labelbench_ray.trainers.presets import preset, preset_names
 
 TABLES: dict[str, Registry[Any]] = {
     table.kind: table for table in (DATASETS, ENCODERS, TRAINERS, ALGORITHMS, STRATEGIES, ORACLES)
 }
-KINDS = (*TABLES, "metric")
+PRESET = "Fields of a trainer by a name: `trainer: {preset: NAME}`. Fields beside it override them."
+KINDS = (*TABLES, "preset", "metric")
 
 
 def list_names(kind: str | None = None) -> dict[str, list[str]]:
@@ -33,6 +35,8 @@ def list_names(kind: str | None = None) -> dict[str, list[str]]:
 def show(kind: str, name: str) -> dict[str, Any]:
     """What a plug-in is: its description, its parameters with their defaults, and its card where it has one."""
     list_names(kind)
+    if kind == "preset":
+        return {"kind": kind, "name": name, "description": PRESET, "trainer": preset(name)}
     if kind == "metric":
         if name not in METRICS:
             raise UnknownNameError(kind, name, did_you_mean(name, METRICS))
@@ -62,8 +66,10 @@ def validate(kind: str, target: str) -> dict[str, Any]:
         prepared = plan(Experiment.load(Path(target)))
         return {"kind": kind, "name": prepared.experiment.name, "trials": len(prepared.trials)}
     told = show(kind, target)
+    if kind == "preset":
+        TRAINERS.build(told["trainer"])
     required = [one["name"] for one in told.get("parameters", []) if one["default"] == "required"]
-    if kind != "metric" and not required:
+    if kind in TABLES and not required:
         plugin = TABLES[kind].build(target)
         if kind == "dataset":
             told["card"] = dataclasses.asdict(plugin.open().card)
@@ -71,6 +77,8 @@ def validate(kind: str, target: str) -> dict[str, Any]:
 
 
 def _names(kind: str) -> list[str]:
+    if kind == "preset":
+        return preset_names()
     return sorted(METRICS) if kind == "metric" else TABLES[kind].names()
 
 

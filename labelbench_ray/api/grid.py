@@ -22,6 +22,7 @@ from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.preflight import check_schedulable
 from labelbench_ray.execution.progress import Event, Terminal
 from labelbench_ray.features.embedding import EmbedTask, finish
+from labelbench_ray.features.stages import stages_in_words
 from labelbench_ray.reporting.write import ReportFiles, summary_lines, write_report
 from labelbench_ray.tracking.connection import default_uri
 from labelbench_ray.tracking.mlflow import MlflowTracker
@@ -76,11 +77,11 @@ def run(
     grid = _Grid(experiment, prepared.results, features, ledger, _tracker(experiment, prepared.results, tell))
     interrupted = False
     try:
-        with _executor(experiment, executor, address, num_cpus) as chosen:
+        with executor_for(experiment, executor, address, num_cpus) as chosen:
             for _, unit, _ in prepared.units:
                 check_schedulable(unit, chosen.nodes())
             grid.tracker.open()
-            _embed(chosen, prepared.embed_tasks, tell)
+            embed_views(chosen, prepared.embed_tasks, tell)
             grid.run("select", prepared.left, chosen)
             grid.run("evaluate", grid.evaluations_left(trials), chosen)
     except KeyboardInterrupt:
@@ -122,8 +123,8 @@ def embed(
     """Embed every view that the grid reads and the feature store lacks; returns what was embedded."""
     tasks = all_views(experiment, features)
     if tasks:
-        with _executor(experiment, executor, address, num_cpus) as chosen:
-            _embed(chosen, tasks, tell)
+        with executor_for(experiment, executor, address, num_cpus) as chosen:
+            embed_views(chosen, tasks, tell)
     return tasks
 
 
@@ -209,9 +210,10 @@ class _Grid:
 
 
 @contextlib.contextmanager
-def _executor(
+def executor_for(
     experiment: Experiment, name: ExecutorName, address: str | None, num_cpus: int | None
 ) -> Iterator[Executor]:
+    """An executor by its name, for the length of a block."""
     if name == "in_process":
         from labelbench_ray.execution.in_process import InProcess
 
@@ -223,14 +225,17 @@ def _executor(
         yield executor
 
 
-def _embed(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str], None]) -> None:
+def embed_views(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str], None]) -> None:
+    """Embed what is missing. Raises FeatureStoreError, DataError or WeightsError."""
     if not tasks:
         return
     views = sum(len(task.keys) for task in tasks)
     tell(f"embed: {views} views, {sum(len(task.keys) * task.num_rows for task in tasks)} rows")
     executor.embed(tasks)
     for task in tasks:
-        finish(task, on_undecodable(task.keys[0].dataset))
+        for key, rows in zip(task.keys, finish(task, on_undecodable(task.keys[0].dataset)), strict=True):
+            told = stages_in_words(task.num_rows, rows.seconds)
+            tell(f"embedded {key.dataset.name} {key.split} {key.view.label}: {told}")
 
 
 def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:

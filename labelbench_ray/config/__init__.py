@@ -3,6 +3,7 @@
 from labelbench_ray.config.experiment import Experiment
 from labelbench_ray.config.parts import Evaluation, FeatureSpec, Resources, Schedule, Selection, Tracking
 from labelbench_ray.config.trial import EvaluationTrial, Trial, label
+from labelbench_ray.config.tuning import Tuning
 
 __all__ = [
     "Evaluation",
@@ -14,5 +15,6 @@ __all__ = [
     "Selection",
     "Tracking",
     "Trial",
+    "Tuning",
     "label",
 ]

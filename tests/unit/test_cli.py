@@ -182,6 +182,18 @@ def test_plain_plan_status_and_report(finished, monkeypatch, call):
     assert out.splitlines()[0] == "again/report.html"
 
 
+def test_a_plan_and_a_status_show_evaluations(call, tmp_path):
+    file = write_spec(tmp_path, **{**TINY, "strategy": "margin", "evaluate": {"trainer": "linear", "at": "all"}})
+    _, out, _ = call("plan", file)
+    assert "0 evaluations of finished trials, 0 done; at most 2 more" in out
+    assert call("run", file, "--executor", "in_process")[0] == 0
+    _, out, _ = call("plan", file)
+    rows = [line.split() for line in out.splitlines() if line.endswith("done") and " margin " in line]
+    assert [row[2:] for row in rows[1:]] == [["margin", "20", "0", "done"], ["margin", "35", "0", "done"]]
+    _, out, _ = call("status", "results/small")
+    assert [line.split()[1] for line in out.splitlines()[1:]].count("evaluation") == 2
+
+
 def test_a_plan_of_something_new_says_what_it_would_embed_and_hold(call, tmp_path):
     code, out, err = call("plan", write_spec(tmp_path, **TINY))
     assert (code, err) == (0, "")

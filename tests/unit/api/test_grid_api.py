@@ -1,6 +1,10 @@
 """Grids from Python: skipping, evaluations of bought sets, and MLflow filled from the ledger afterwards."""
 
+import re
 import shutil
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pyarrow.compute as pc
 import pytest
@@ -10,6 +14,7 @@ from labelbench_ray.api import grid
 from labelbench_ray.api.planning import plan
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Experiment
+from labelbench_ray.datasets.base import DATASETS
 from labelbench_ray.errors import LedgerError, SpecError, UnschedulableError
 from labelbench_ray.tracking.tracker import NoTracker
 
@@ -54,6 +59,30 @@ def test_equal_sets_are_evaluated_once_whoever_bought_them(tmp_path):
     assert evaluations(outcome.results) == expected
     assert outcome.num_ran == 4 + 6
     assert run(tmp_path, experiment).num_ran == 0
+
+
+def test_strategies_that_bought_the_same_set_pay_once_whatever_they_are_called(tmp_path):
+    """Two settings of a strategy that choose alike: as many evaluations as sets, not as trials."""
+    alike = ["confidence", {"name": "confidence", "compatibility": "labelbench"}]
+    outcome = run(tmp_path, study(strategy=alike, evaluate={**EVALUATE, "at": "all"}))
+    rows = Ledger(outcome.results).rows().to_pylist()
+    sets = {row["bought"] for row in rows if row["kind"] == "selection"}
+    assert len({row["trial"] for row in rows if row["kind"] == "selection"}) == 2
+    assert len(sets) == 2, "both bought the same rows"
+    assert {row["bought"] for row in rows if row["kind"] == "evaluation"} == sets
+    assert outcome.num_ran == 2 + 2
+
+
+def test_all_is_every_budget_and_several_evaluations_stand_side_by_side(tmp_path):
+    asked = [{"trainer": ["linear", EVALUATE["trainer"]], "at": "all"}, {**EVALUATE, "at": [20, "last"]}]
+    experiment = study(strategy="random", evaluate=asked)
+    before = plan(experiment, tmp_path / "results", tmp_path / "features")
+    assert (len(before.evaluations), before.num_evaluations_to_come) == (0, 2 + 2 + 2)
+    outcome = run(tmp_path, experiment)
+    assert evaluations(outcome.results) == [(0, 20, "random")] * 2 + [(0, 35, "random")] * 2
+    after = plan(experiment, tmp_path / "results", tmp_path / "features")
+    assert (len(after.evaluations), after.num_evaluated, after.num_evaluations_to_come) == (4, 4, 0)
+    assert after.nothing_to_do
 
 
 def test_last_is_the_last_budget_of_the_strategies_and_seeds_asked_for(tmp_path):
@@ -135,6 +164,41 @@ def test_an_evaluation_added_later_has_its_views_embedded(tmp_path):
     assert plan(later, tmp_path / "results", tmp_path / "features").nothing_to_do
 
 
+def test_a_loss_that_is_not_finite_fails_its_trial_and_the_grid_goes_on(tmp_path):
+    trainer = {"name": "shallow", "optimizer": "sgd", "learning_rate": [1e30, 0.01], "min_steps": 60, "epochs": 1}
+    outcome = run(tmp_path, study(strategy="random", trainer=trainer))
+    ((name, reason),) = outcome.failed
+    assert name == "random seed 0"
+    assert re.search(r"trainer shallow: the loss is NaN or infinite at step \d+ with learning rate 1e\+30; ", reason)
+    states = [(trial.status().state, trial.finished_rounds()) for trial in Ledger(outcome.results).trials()]
+    assert sorted(states) == [("done", 2), ("failed", 0)]
+    assert [
+        status.status.error
+        for status in plan(study(strategy="random", trainer=trainer), outcome.results, tmp_path / "features").trials
+        if status.status.error
+    ] == [reason]
+
+
+def test_a_round_of_a_blend_that_diverges_keeps_the_rounds_before_it(tmp_path):
+    broken = {"name": "shallow", "optimizer": "sgd", "learning_rate": 1e30, "min_steps": 60}
+    blend = {"name": "blend", "proxy": "linear", "full": broken, "every": 2}
+    outcome = run(tmp_path, study(strategy="random", trainer=blend))
+    assert len(outcome.failed) == 1
+    (trial,) = Ledger(outcome.results).trials()
+    assert (trial.status().state, trial.finished_rounds()) == ("failed", 1)
+
+
+def test_a_plan_says_which_rounds_of_a_blend_are_which(tmp_path):
+    full = {"name": "shallow", "algorithm": "flexmatch"}
+    blend = {"name": "blend", "proxy": "linear", "full": full, "every": 2}
+    planned = plan(study(trainer=blend, schedule={**SCHEDULE, "rounds": 4}), tmp_path / "r", tmp_path / "features")
+    (told,) = planned.blends
+    assert told.startswith("blend(linear, shallow(flexmatch), every=2)")
+    assert told.endswith(": of rounds 0 to 3, the full model trains 1, 3; the proxy the others")
+    assert planned.trials[0].models == ["linear", "shallow(flexmatch)"] * 2
+    assert "strong" in {key.view.kind for task in planned.embed_tasks for key in task.keys}
+
+
 def test_an_evaluation_that_can_never_be_scheduled_is_refused_before_any_trial(tmp_path):
     trainer = {"name": "finetune", "through": "ray_train", "num_workers": 4000}
     with pytest.raises(UnschedulableError, match="4000 bundles at a time"):
@@ -165,6 +229,23 @@ def test_what_no_trial_could_do_is_refused_by_the_plan(tmp_path):
         plan(too_many, tmp_path / "results", tmp_path / "features")
 
 
+@dataclass(frozen=True)
+class Tagged:
+    """Digits that may carry several labels each."""
+
+    name: ClassVar[str] = "tagged"
+    default_encoder: ClassVar[str] = "pixels"
+
+    def open(self):
+        opened = DATASETS.build("digits").open()
+        return SimpleNamespace(card=replace(opened.card, name=self.name, task="multi_label"))
+
+
+def test_a_task_that_is_not_measured_yet_is_refused_by_the_plan(tmp_path):
+    with pytest.raises(SpecError, match="dataset tagged: task multi_label can be trained on, but"):
+        plan(study(dataset=Tagged()), tmp_path / "results", tmp_path / "features")
+
+
 def test_a_selection_that_cannot_fit_in_memory_is_refused_by_the_plan(tmp_path):
     told = r"strategy margin: needs at least [\d.]+ MiB of memory for 1,200 rows, 10 classes, .*memory_gib"
     with pytest.raises(SpecError, match=told):
@@ -174,7 +255,7 @@ def test_a_selection_that_cannot_fit_in_memory_is_refused_by_the_plan(tmp_path):
 def test_the_parent_run_ends_when_a_run_breaks(tmp_path, monkeypatch):
     closed = []
     monkeypatch.setattr(grid, "_tracker", lambda *_: Recorder(closed))
-    monkeypatch.setattr(grid, "_embed", lambda *_: 1 / 0)
+    monkeypatch.setattr(grid, "embed_views", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, study())
     assert closed == ["failed"]

@@ -49,6 +49,27 @@ def test_lists_are_axes_at_every_level(tmp_path):
     assert sorted({t.schedule.labels_per_round for t in experiment.trials()}) == [5, 6, 7]
 
 
+def test_lists_within_the_parts_of_a_blend_are_axes_too(tmp_path):
+    blend = "trainer={name: blend, proxy: [linear, {name: shallow, epochs: [3, 4]}], full: shallow, every: [2, 3]}"
+    assert len(load(tmp_path, SPEC, blend, "strategy=margin", "seeds=1").trials()) == 3 * 2
+
+
+def test_an_evaluation_with_several_trainers_is_one_with_each(tmp_path):
+    asked = "evaluate=[{trainer: [linear, {name: shallow, epochs: [3, 4]}], at: all}, {trainer: linear, at: last}]"
+    found = load(tmp_path, SPEC, asked).evaluate
+    assert [(label(one.trainer), one.at) for one in found] == [
+        ("linear", ("all",)), ("shallow(epochs=3)", ("all",)), ("shallow(epochs=4)", ("all",)), ("linear", ("last",)),
+    ]  # fmt: skip
+
+
+def test_a_blend_with_a_group_beside_a_head_is_refused_on_gpus(tmp_path):
+    blend = "trainer={name: blend, proxy: linear, full: {name: finetune, through: ray_train}, every: 2}"
+    with pytest.raises(SpecError, match="a process that holds no GPU"):
+        load(tmp_path, SPEC, blend, "resources.gpus=1")
+    assert load(tmp_path, SPEC, blend).trials()
+    assert load(tmp_path, SPEC, blend.replace("ray_train", "inline"), "resources.gpus=1").trials()
+
+
 def test_equal_points_are_one_trial(tmp_path):
     assert len(load(tmp_path, SPEC, "strategy=[margin, margin]").trials()) == 2
 
@@ -74,6 +95,14 @@ def test_override_reaches_into_a_name_and_into_every_entry_of_a_list(tmp_path):
         ("strategy=[]", SpecError, "the list is empty"),
         ("name=a/b", SpecError, "`name`"),
         ("evaluate={trainer: linear, at: 12}", SpecError, "12 is no budget"),
+        ("evaluate={trainer: linear, at: [last, lst]}", SpecError, "`at"),
+        (
+            "evaluate={trainer: {name: blend, proxy: linear, full: shallow, every: 2}, at: 10}",
+            SpecError,
+            "a blend trains",
+        ),
+        ("trainer={name: blend, proxy: linear, full: shallow, every: 4}", SpecError, "beyond the 3 rounds"),
+        ("trainer={name: blend, proxy: linear, full: shalow, every: 2}", UnknownNameError, "Did you mean: shallow?"),
         ("evaluate={trainer: linear, at: last, strategies: badge}", SpecError, "'badge' is not in the grid"),
         ("nonsense", SpecError, "expected key=value"),
         ("schedule=[]", SpecError, "a list is empty"),

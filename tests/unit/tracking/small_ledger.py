@@ -48,6 +48,7 @@ def commit_rounds(trial, first, last):
             trial=trial.trial_id,
             kind=told["kind"],
             **told["labels"],
+            model=told["labels"]["trainer"],
             seed=told["seed"],
             round=index,
             num_labeled=num_labeled,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from cases import OPTIONS, Case, Contestant
+from contestants import selecting
 from measure import Measured, NotMeasured, Result, Run
 from pools import PoolFiles
 
@@ -65,7 +66,7 @@ class _Entry:
 
     def __init__(self, kind: Contestant, case: Case, pool: PoolFiles, terms: Terms) -> None:
         self._kind, self._case, self._pool, self._terms = kind, case, pool, terms
-        self.measured = Measured(kind, case, pool, terms.source)
+        self.measured = Measured(selecting, kind, case, pool, terms.source, daemon=not case.actors)
         self.result = Result(budget=case.labels)
         self._measure: Callable[[], Run] | None = None
 
@@ -163,7 +164,7 @@ def _matrices(rows: int, bought: int, labels: int) -> int:
 
 def _small_pool(case: Case, pool: PoolFiles, source: Path | None, rows: int, bought: int, labels: int) -> Run:
     small = replace(case, rows=rows, bought=bought, labels=labels)
-    measured = Measured("labelbench", small, replace(pool, beginning=(rows, bought)), source)
+    measured = Measured(selecting, "labelbench", small, replace(pool, beginning=(rows, bought)), source)
     try:
         return measured.turn(labels)[0]
     finally:

@@ -1,11 +1,14 @@
 """Who competes: the library, a plain numpy loop, and LabelBench's own class, each as a function of the budget."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cases import OPTIONS, Case, Contestant
 from heads import head_scores
+from measure import Work
 from numpy.typing import NDArray
 from pools import TILE_ROWS, MappedScores, PoolFiles
 
@@ -16,6 +19,35 @@ from labelbench_ray.strategies.select import select
 Ids = NDArray[np.int64]
 Buy = Callable[[int], Ids]
 """Buys that many labels, from the beginning."""
+
+
+@contextlib.contextmanager
+def selecting(kind: Contestant, case: Case, pool: PoolFiles, source: Path | None) -> Iterator[Work]:
+    """A contestant as a measuring process runs it; on another device, a selection ends when the device is done."""
+    with _cluster(case):
+        buy = contestant(kind, case, pool, source)
+
+        def work(budget: int) -> Callable[[], Any]:
+            ids = buy(budget)
+            if case.device != "cpu":
+                import torch
+
+                torch.cuda.synchronize(case.device)
+            return ids.tolist
+
+        yield work
+
+
+@contextlib.contextmanager
+def _cluster(case: Case) -> Iterator[None]:
+    """Ray, where shards live on actors."""
+    if not case.actors:
+        yield
+        return
+    from labelbench_ray.execution.on_ray.session import session
+
+    with session(num_cpus=case.actors):
+        yield
 
 
 def contestant(kind: Contestant, case: Case, pool: PoolFiles, source: Path | None) -> Buy:

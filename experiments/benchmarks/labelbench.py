@@ -11,7 +11,7 @@ import importlib
 import io
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,9 @@ CONFIG = {
 }
 
 
-def verified(source: Path) -> str:
+def verified(source: Path, blobs: Mapping[str, str] = BLOBS) -> str:
     """What is known of the checkout: its files are those of the commit, or which of them are not."""
-    other = [name for name, blob in BLOBS.items() if _blob(source / "LabelBench" / name) != blob]
+    other = [name for name, blob in blobs.items() if _blob(source / "LabelBench" / name) != blob]
     if not other:
         return f"commit {COMMIT[:7]}, verified file by file"
     return f"unverified: {', '.join(other)} differ from commit {COMMIT[:7]}"
@@ -87,9 +87,12 @@ class StubTrainer:
 
 def published(source: Path, strategy: str, pool: PoolArrays) -> Callable[[int], NDArray[np.int64]]:
     """The class's ``select`` on a pool, by the number of labels to buy. Everything it reads is ready before."""
-    with _silence():
-        _enter(source / "LabelBench")
-        strategy_class, dataset_class = _strategy(strategy), _load("skeleton.dataset_skeleton").ALDataset
+    with silence():
+        enter(source / "LabelBench", ("strategy", "strategy.strategy_impl", "skeleton", "dataset"))
+        extractor: Any = types.ModuleType("LabelBench.dataset.feature_extractor")
+        extractor.FeatureExtractor = object
+        sys.modules[extractor.__name__] = extractor
+        strategy_class, dataset_class = _strategy(strategy), load("skeleton.dataset_skeleton").ALDataset
     num_rows, num_classes = pool.probs_NC.shape
     one_hot_NC = np.zeros((num_rows, num_classes), np.int8)
     one_hot_NC[np.arange(num_rows), pool.truth_N] = 1
@@ -100,34 +103,32 @@ def published(source: Path, strategy: str, pool: PoolArrays) -> Callable[[int], 
 
     def select(budget: int) -> NDArray[np.int64]:
         np.random.seed(0)  # noqa: NPY002 - the generator that the classes draw from
-        with _silence():
+        with silence():
             return np.array(strategy_class(CONFIG, dataset).select(trainer, budget), np.int64)
 
     return select
 
 
-def _enter(root: Path) -> None:
+def enter(root: Path, packages: Iterable[str]) -> None:
     """Packages without their ``__init__``, which would import every model library."""
-    for name in ("", ".strategy", ".strategy.strategy_impl", ".skeleton", ".dataset"):
-        package = types.ModuleType(f"LabelBench{name}")
-        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+    for name in ("", *packages):
+        package = types.ModuleType(f"LabelBench.{name}".rstrip("."))
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
         sys.modules[package.__name__] = package
-    extractor: Any = types.ModuleType("LabelBench.dataset.feature_extractor")
-    extractor.FeatureExtractor = object
-    sys.modules[extractor.__name__] = extractor
 
 
 def _strategy(name: str) -> Any:
     module, class_name = CLASSES[name]
-    return getattr(_load(f"strategy.strategy_impl.{module}"), class_name)
+    return getattr(load(f"strategy.strategy_impl.{module}"), class_name)
 
 
-def _load(module: str) -> Any:
+def load(module: str) -> Any:
+    """A module of the checkout, by its name within the package."""
     return importlib.import_module(f"LabelBench.{module}")
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """The classes print a line per query; that is not to be timed as output to a terminal."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

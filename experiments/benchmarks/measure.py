@@ -1,22 +1,24 @@
-"""Measuring selections: each contestant in a process of its own, taking turns, in CPU seconds and anonymous memory."""
+"""Measuring: each contestant in a process of its own, taking turns, in CPU seconds and anonymous memory."""
 
-import contextlib
 import multiprocessing
+import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cases import Case, Contestant
-from pools import PoolFiles
-
 R = TypeVar("R")
 
+Work = Callable[[Any], Callable[[], Any]]
+"""Does what it is asked for while the clock runs; what it returns is called afterwards, and tells what came of it."""
+
 SAMPLE_SECONDS = 0.01
+PATIENCE_SECONDS = 1.0
 PROCESSES = multiprocessing.get_context("forkserver")
 """Every process is a fresh copy of one that has the libraries loaded and nothing else."""
 
@@ -29,7 +31,7 @@ def elsewhere(work: Callable[..., R], *arguments: Any) -> R:
 
 @dataclass
 class Run:
-    """What one selection took."""
+    """What one turn took."""
 
     cpu_s: float
     wall_s: float
@@ -61,29 +63,34 @@ class NotMeasured(Exception):  # noqa: N818 - it tells of a refusal more often t
 
 
 class Measured:
-    """A contestant in its own process. ``turn`` runs selections there."""
+    """A contestant in its own process, which ``prepare(*arguments)`` gets ready there; ``turn`` runs its work."""
 
-    def __init__(self, kind: Contestant, case: Case, pool: PoolFiles, source: Path | None) -> None:
+    def __init__(
+        self, prepare: Callable[..., AbstractContextManager[Work]], *arguments: Any, daemon: bool = True
+    ) -> None:
         self._pipe, far = PROCESSES.Pipe()
-        self._process = PROCESSES.Process(target=_serve, args=(far, kind, case, pool, source), daemon=not case.actors)
+        self._process = PROCESSES.Process(target=_serve, args=(far, prepare, arguments), daemon=daemon)
         self._process.start()
         far.close()
         self.peak_bytes = 0
         self._ready = False
 
-    def turn(self, budget: int, shortest_s: float = 0.0) -> tuple[Run, list[int]]:
-        """Buy that many labels, again and again for ``shortest_s``. Raises NotMeasured with what it said."""
+    def turn(self, asked: Any, shortest_s: float = 0.0) -> tuple[Run, Any]:
+        """Do what is asked, again and again for ``shortest_s``. Raises NotMeasured with what it said."""
         if not self._ready:
             self._answer()
             self._ready = True
-        self._pipe.send((budget, shortest_s))
-        cpu_s, wall_s, ids = self._answer()
-        return Run(cpu_s, wall_s, self.peak_bytes), ids
+        self._pipe.send((asked, shortest_s))
+        cpu_s, wall_s, told = self._answer()
+        return Run(cpu_s, wall_s, self.peak_bytes), told
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, in the middle of its work if it must be."""
         self._pipe.close()
-        self._process.join()
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
 
     def _answer(self) -> Any:
         while True:
@@ -110,18 +117,19 @@ def anonymous_bytes(pid: int) -> int:
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
-def _serve(pipe: Connection, kind: Contestant, case: Case, pool: PoolFiles, source: Path | None) -> None:
-    """Body of a measuring process: says that it is ready, then answers each budget until the pipe closes."""
-    from contestants import contestant
+def _serve(pipe: Connection, prepare: Callable[..., AbstractContextManager[Work]], arguments: tuple[Any, ...]) -> None:
+    """Body of a measuring process: says that it is ready, then answers each request until the pipe closes."""
+    import torch
 
     from labelbench_ray.errors import LabelBenchError
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    torch.set_num_threads(1)
     try:
-        with _cluster(case):
-            buy = _ready(contestant(kind, case, pool, source), case)
+        with prepare(*arguments) as work:
             pipe.send("ready")
             while True:
-                pipe.send(_timed(buy, *pipe.recv()))
+                pipe.send(_timed(work, *pipe.recv()))
     except EOFError:
         return
     except LabelBenchError as error:
@@ -130,42 +138,14 @@ def _serve(pipe: Connection, kind: Contestant, case: Case, pool: PoolFiles, sour
         pipe.send(NotMeasured(f"{type(error).__name__}: {error}", True))
 
 
-@contextlib.contextmanager
-def _cluster(case: Case) -> Iterator[None]:
-    """Ray, where shards live on actors."""
-    if not case.actors:
-        yield
-        return
-    from labelbench_ray.execution.on_ray.session import session
-
-    with session(num_cpus=case.actors):
-        yield
-
-
-def _ready(buy: Callable[[int], Any], case: Case) -> Callable[[int], Any]:
-    """The contestant with one thread for each product; on another device, a selection ends when the device is done."""
-    import torch
-
-    torch.set_num_threads(1)
-    if case.device == "cpu":
-        return buy
-
-    def until_done(budget: int) -> Any:
-        ids = buy(budget)
-        torch.cuda.synchronize(case.device)
-        return ids
-
-    return until_done
-
-
-def _timed(buy: Callable[[int], Any], budget: int, shortest_s: float) -> tuple[float, float, list[int]]:
-    """Median CPU and wall seconds of a selection, and what it bought."""
+def _timed(work: Work, asked: Any, shortest_s: float) -> tuple[float, float, Any]:
+    """Median CPU and wall seconds of the work, and what it tells."""
     runs: list[Run] = []
     began = time.perf_counter()
     while True:
         cpu, wall = time.process_time(), time.perf_counter()
-        ids = buy(budget)
+        tell = work(asked)
         runs.append(Run(time.process_time() - cpu, time.perf_counter() - wall))
         if time.perf_counter() - began >= shortest_s:
             median = Result(runs)
-            return median.median("cpu_s"), median.median("wall_s"), ids.tolist()
+            return median.median("cpu_s"), median.median("wall_s"), tell()

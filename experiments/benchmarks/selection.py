@@ -8,8 +8,6 @@ README.md beside this file says what is measured and how to read the tables.
 
 import argparse
 import json
-import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cases import SIZES, SMOKE_WIDTH, STRATEGIES, Case, Contestant
+from command_line import command, prepare_processes
 from table import markdown, write
-
-LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 
 SCALED = ("badge", "coreset", "margin")
 """Strategies that are timed on several threads or actors unless others are named."""
@@ -28,7 +25,7 @@ SCALED = ("badge", "coreset", "margin")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for. Returns the exit status."""
     told = parser().parse_args(arguments)
-    prepare_processes()
+    prepare_processes(preload=["contestants", "naive"])
     if told.golden:
         from golden import replay_all
 
@@ -80,15 +77,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def prepare_processes() -> None:
-    """Measuring processes use one thread, and copy a process that has loaded the libraries and nothing else."""
-    from measure import PROCESSES
-
-    os.environ.update({f"{library}_NUM_THREADS": "1" for library in LIBRARIES})
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.getenv("PYTHONPATH")])])
-    PROCESSES.set_forkserver_preload(["contestants", "naive"])
-
-
 def measure_all(told: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
     """The report: machine, settings, and one entry for each case."""
     from labelbench import verified
@@ -96,7 +84,7 @@ def measure_all(told: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     from measure import elsewhere
 
     report: dict[str, Any] = {
-        "command": command(arguments),
+        "command": command("selection.py", arguments),
         "arguments": list(arguments),
         "machine": elsewhere(description),
         "labelbench": verified(told.labelbench_src) if told.labelbench_src else "",
@@ -174,12 +162,6 @@ def _case(size: str, strategy: str, told: argparse.Namespace) -> Case:
         shards=told.shards,
         device=told.device,
     )
-
-
-def command(arguments: Sequence[str]) -> str:
-    """The command line without the places of one machine."""
-    shown = [Path(word).name if os.sep in word else shlex.quote(word) for word in arguments]
-    return " ".join(["python experiments/benchmarks/selection.py", *shown])
 
 
 if __name__ == "__main__":

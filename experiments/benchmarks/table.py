@@ -7,8 +7,8 @@ from typing import Any
 
 from cases import SIZES
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-"""What stands between these lines of a page is replaced; a page without them is written anew."""
+SECTION = "tables"
+"""What stands between ``<!-- tables: begin -->`` and ``<!-- tables: end -->`` of a page is replaced."""
 
 NAMES = {"ours": "library", "naive": "plain loop", "labelbench": "LabelBench"}
 
@@ -20,23 +20,25 @@ def markdown(reports: Sequence[Report]) -> str:
     return "\n\n".join(part for report in reports for part in _parts(report)) + "\n"
 
 
-def write(file: Path, text: str) -> None:
-    """Put the text between the page's two lines, or into a new page."""
+def write(file: Path, text: str, section: str = SECTION) -> None:
+    """Put the text between the page's two lines of that section; a page without them is written anew."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     page = file.read_text() if file.is_file() else ""
-    if BEGIN in page and END in page:
-        before, rest = page.split(BEGIN, 1)
-        text = f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}"
+    if begin in page and end in page:
+        before, rest = page.split(begin, 1)
+        text = f"{before}{begin}\n\n{text}\n{end}{rest.split(end, 1)[1]}"
     file.write_text(text)
 
 
 def _parts(report: Report) -> list[str]:
-    parts = [_heading(report)]
+    parts = [heading(report)]
     parts += [_cases(cases) for cases in _by_pool(report["cases"])]
     parts += [_scaling(report["scaling"])] if report["scaling"] else []
     return parts
 
 
-def _heading(report: Report) -> str:
+def heading(report: Report) -> str:
+    """Where, with what and how it was measured."""
     machine = report["machine"]
     rates = ", ".join(f"{name} {rate:g}" for name, rate in machine["gflops"].items())
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -76,7 +78,7 @@ def _cases(cases: Sequence[Report]) -> str:
     clock = "CPU s" if cases[0]["device"] == "cpu" else "wall s"
     columns = ["strategy", "labels", *(f"{NAMES[kind]}, {clock}" for kind in kinds)]
     columns += [f"bought as {NAMES[kind]}" for kind in kinds[1:]] + [f"GiB: {names}"]
-    lines = [_pool(cases[0]), "", *_table(columns, [_row(case, kinds) for case in cases])]
+    lines = [_pool(cases[0]), "", *table(columns, [_row(case, kinds) for case in cases])]
     return "\n".join(lines + _notes(cases))
 
 
@@ -97,15 +99,15 @@ def _time(results: Report, kind: str) -> str:
     about = "~" if result["rule"] else ""
     ratio = ""
     if kind != "ours" and ours and not ours["refused"]:
-        ratio = f" ({about}{_rounded(result['seconds'] / ours['seconds'])}x)"
-    return f"{about}{_rounded(result['seconds'])}{ratio}"
+        ratio = f" ({about}{rounded(result['seconds'] / ours['seconds'])}x)"
+    return f"{about}{rounded(result['seconds'])}{ratio}"
 
 
 def _memory(result: Report | None) -> str:
     return "–" if result is None or result["refused"] else f"{result['peak_gib']:.2f}"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Three digits that matter, no exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1e-4 else f"{value:.6f}"
 
@@ -126,11 +128,11 @@ def _notes(cases: Sequence[Report]) -> list[str]:
 def _dense(case: Report) -> str:
     dense, ours = case["dense"], case["results"].get("ours")
     sign = "~" if dense["rule"] else ""
-    told = f"{sign}{_rounded(dense['gemm_s'])} s, with distances {sign}{_rounded(dense['distances_s'])} s"
+    told = f"{sign}{rounded(dense['gemm_s'])} s, with distances {sign}{rounded(dense['distances_s'])} s"
     share = ""
     if ours and not ours["refused"]:
-        share = f"; the library takes {_rounded(ours['seconds'] / dense['distances_s'])}x of that"
-        share += f" ({_rounded(ours['seconds'] / dense['gemm_s'])}x of the products alone)"
+        share = f"; the library takes {rounded(ours['seconds'] / dense['distances_s'])}x of that"
+        share += f" ({rounded(ours['seconds'] / dense['gemm_s'])}x of the products alone)"
     rule = f" ({dense['rule']})" if dense["rule"] else ""
     return f"- {case['strategy']}, dense products of all rows with all centres in blocks of 256: {told}{share}{rule}"
 
@@ -143,16 +145,17 @@ def _scaling(scaling: Sequence[Report]) -> str:
             f"{one['rows']:,}",
             f"{one['labels']:,}",
             f"{one['many']} {one['through']}",
-            one["refused"] or _rounded(one["one_s"]),
-            one["refused"] or _rounded(one["many_s"]),
+            one["refused"] or rounded(one["one_s"]),
+            one["refused"] or rounded(one["many_s"]),
             "–" if one["refused"] else f"{one['one_s'] / one['many_s']:.2f}x",
             "–" if one["refused"] else "yes" if one["same"] else "NO",
         ]
         for one in scaling
     ]
-    return "\n".join(_table(columns, rows))
+    return "\n".join(table(columns, rows))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return [f"| {' | '.join(re.sub(r'[|]', '/', cell) for cell in line)} |" for line in lines]

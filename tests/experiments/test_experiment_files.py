@@ -5,13 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_files import encode, image_table, noise_image, write_parquet
 
 from labelbench_ray.api import grid
 from labelbench_ray.config import Experiment
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(FOLDER.rglob("*.yaml"))
-TRIALS = {"quickstart.yaml": 15, "cifar10_features.yaml": 36}
+TRIALS = {
+    "quickstart.yaml": 15,
+    "cifar10_features.yaml": 36,
+    "selection_via_proxy.yaml": 18,
+    "cifar10_finetune.yaml": 1,
+}
 
 
 @pytest.fixture
@@ -26,11 +32,21 @@ def vectors(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR10_FEATURES", str(file))
 
 
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    splits = ("train",) * 4000 + ("test",) * 60
+    same = [encode(noise_image(0))] * len(splits)
+    file = write_parquet(tmp_path / "images.parquet", image_table(splits, images=same), row_group_size=1000)
+    (tmp_path / "weights.safetensors").write_text("named by their content, and not read by a plan")
+    monkeypatch.setenv("CIFAR10_PARQUET", str(file))
+    monkeypatch.setenv("MOBILENETV2_WEIGHTS", str(tmp_path / "weights.safetensors"))
+
+
 def test_the_studies_are_found():
     assert {file.name for file in FILES} >= set(TRIALS)
 
 
-@pytest.mark.usefixtures("vectors")
+@pytest.mark.usefixtures("vectors", "images")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_study_plans(file, tmp_path):
     prepared = grid.plan(Experiment.load(file), tmp_path / "results", tmp_path / "features")

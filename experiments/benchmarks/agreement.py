@@ -3,7 +3,7 @@
 import numpy as np
 from cases import OPTIONS, Case, Contestant
 from measure import Result, elsewhere
-from pools import PoolFiles
+from selection_pools import PoolFiles
 
 DECIDED: dict[Contestant, frozenset[str]] = {
     "naive": frozenset({"margin", "confidence", "entropy", "coreset", "galaxy"}),

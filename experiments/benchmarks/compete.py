@@ -8,7 +8,7 @@ import numpy as np
 from cases import OPTIONS, Case, Contestant
 from contestants import selecting
 from measure import Measured, NotMeasured, Result, Run
-from pools import PoolFiles
+from selection_pools import PoolFiles
 
 WARM_UP_SECONDS = 5.0
 """The first selection of a process is thrown away unless it took longer than this, or started actors."""

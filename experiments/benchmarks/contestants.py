@@ -10,7 +10,7 @@ from cases import OPTIONS, Case, Contestant
 from heads import head_scores
 from measure import Work
 from numpy.typing import NDArray
-from pools import TILE_ROWS, MappedScores, PoolFiles
+from selection_pools import TILE_ROWS, MappedScores, PoolFiles
 
 from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import STRATEGIES, Needs, SelectionRequest, Strategy

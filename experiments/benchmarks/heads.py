@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pools import TILE_ROWS, MappedRows, PoolFiles
+from selection_pools import TILE_ROWS, MappedRows, PoolFiles
 
 from labelbench_ray.trainers.scores import Head, HeadScores
 

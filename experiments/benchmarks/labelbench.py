@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from cases import OPTIONS
 from numpy.typing import NDArray
-from pools import PoolArrays
+from selection_pools import PoolArrays
 
 COMMIT = "9e23393ba5dd48fc7c23293e441337a5e45a3edf"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pools import TILE_ROWS, PoolFiles
+from selection_pools import TILE_ROWS, PoolFiles
 
 from labelbench_ray.kernels.products import (
     arithmetic,

@@ -11,7 +11,7 @@ import numpy as np
 from naive_bait import bait
 from naive_cuts import direct, galaxy
 from numpy.typing import NDArray
-from pools import PoolArrays
+from selection_pools import PoolArrays
 
 Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]

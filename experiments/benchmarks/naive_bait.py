@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from cases import OPTIONS
 from numpy.typing import NDArray
-from pools import PoolArrays
+from selection_pools import PoolArrays
 
 Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]

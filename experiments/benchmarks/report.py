@@ -11,7 +11,7 @@ from agreement import agreement
 from cases import Case, Contestant, Through
 from compete import Terms, compete, compete_with_itself
 from measure import Result, elsewhere
-from pools import PoolFiles, from_features, mapped, synthetic
+from selection_pools import PoolFiles, from_features, mapped, synthetic
 
 
 def measured_case(case: Case, kinds: Sequence[Contestant], pools: Path, terms: Terms, *, dense: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pools import ROWS_AT_ONCE
+from selection_pools import ROWS_AT_ONCE
 from training_cases import ProxyCase
 
 from labelbench_ray.seeding import stream

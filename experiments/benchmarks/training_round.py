@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pools import mapped
+from selection_pools import mapped
 from training_cases import CASES, EPOCHS, P_CUTOFF, RESTART_STEPS, TRAIN_BATCH_SIZE, URATIO, ProxyCase
 from training_pools import ProxyPool, proxy_pool
 from training_rows import Row, Settings

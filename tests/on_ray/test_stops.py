@@ -11,10 +11,10 @@ from labelbench_ray.benchmark.state import Ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
 
-SLOW = {
-    "trainer": {"name": "linear", "algorithm": "flexmatch"},
+SLOW = {  # rounds of seconds, so that there is a middle to stop in
+    "trainer": {"name": "linear", "algorithm": "flexmatch", "min_steps": 2000},
     "strategy": ["random", "badge"],
-    "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 6},
+    "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 4},
 }
 
 

@@ -171,7 +171,15 @@ def test_a_file_in_the_way_is_said_in_one_line(part, capsys, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_with_nothing_left_running(tmp_path):
     words = [sys.executable, SCRIPT, "--rows", "proxy", "--pools", tmp_path, "--json", tmp_path / "t.json"]
-    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while "proxy ..." not in run.stderr.readline():
         assert run.poll() is None
     time.sleep(10)

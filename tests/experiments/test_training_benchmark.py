@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import hear_ctrl_c
 
 from labelbench_ray.encoders.timm import Timm
 
@@ -177,8 +178,7 @@ def test_ctrl_c_ends_in_one_line_with_nothing_left_running(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_ctrl_c,
     )
     while "proxy ..." not in run.stderr.readline():
         assert run.poll() is None

@@ -35,22 +35,21 @@ def train(folder, trainer, launch=None, **changes):
     return trainer.fit(data if launch is None else replace(data, launch=launch))
 
 
-def assert_close(one, two, atol=TOLERANCE):
-    for split, scores in one.scores.items():
-        np.testing.assert_allclose(all_probs(two.scores[split]), all_probs(scores), atol=atol)
-        np.testing.assert_allclose(all_embeddings(two.scores[split]), all_embeddings(scores), atol=20 * atol)
+def difference(one, two):
+    """The largest between two fitted models; embeddings, of larger numbers, may differ 20 times as much."""
     assert set(one.summary) == set(two.summary)
-    for name, value in one.summary.items():
-        assert two.summary[name] == pytest.approx(value, abs=atol), name
+    found = [abs(two.summary[name] - value) for name, value in one.summary.items()]
+    for split, scores in one.scores.items():
+        found.append(np.abs(all_probs(two.scores[split]) - all_probs(scores)).max())
+        found.append(np.abs(all_embeddings(two.scores[split]) - all_embeddings(scores)).max() / 20)
+    return np.max(found)  # NaN if there is one
 
 
-def compare(tmp_path, pair, parameters, **changes):
-    """The run on one worker, after it was found equal to that on two."""
+def on_one_and_two(tmp_path, pair, parameters, **changes):
+    """The same training by one worker, and by two."""
     changes.setdefault("encoder", TinyNet())
     one = train(tmp_path / "one", build(**parameters), **changes)
-    two = train(tmp_path / "two", build(**parameters, num_workers=2, through="ray_train"), pair, **changes)
-    assert_close(one, two)
-    return one
+    return one, train(tmp_path / "two", build(**parameters, num_workers=2, through="ray_train"), pair, **changes)
 
 
 def gently(name):
@@ -61,17 +60,13 @@ def gently(name):
 
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_every_algorithm(name, tmp_path, pair):
-    compare(tmp_path, pair, {"algorithm": gently(name)})
+    assert difference(*on_one_and_two(tmp_path, pair, {"algorithm": gently(name)})) < TOLERANCE
 
 
 @pytest.mark.parametrize("encoder", [VIT, OPEN_CLIP_VIT, MOBILENET], ids=["timm-vit", "open-clip-vit", "mobilenet"])
 def test_every_kind_of_encoder(encoder, tmp_path, pair):
-    compare(
-        tmp_path,
-        pair,
-        {"algorithm": gently("freematch"), "epochs": 1, "min_steps": 3, "learning_rate": 1e-4},
-        encoder=ENCODERS.build(encoder),
-    )
+    parameters = {"algorithm": gently("freematch"), "epochs": 1, "min_steps": 3, "learning_rate": 1e-4}
+    assert difference(*on_one_and_two(tmp_path, pair, parameters, encoder=ENCODERS.build(encoder))) < TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -86,18 +81,21 @@ def test_every_kind_of_encoder(encoder, tmp_path, pair):
     ids=lambda parameters: next(iter(parameters)),
 )
 def test_every_option(parameters, tmp_path, pair):
-    compare(tmp_path, pair, parameters)
+    assert difference(*on_one_and_two(tmp_path, pair, parameters)) < TOLERANCE
 
 
 def test_early_stopping(tmp_path, pair):
     labels = np.arange(10) % 2
-    fitted = compare(tmp_path, pair, {"patience": 2, "learning_rate": 0.1, "epochs": 20}, validation_labels=labels)
+    parameters = {"patience": 2, "learning_rate": 0.1, "epochs": 20}
+    fitted, by_two = on_one_and_two(tmp_path, pair, parameters, validation_labels=labels)
+    assert difference(fitted, by_two) < TOLERANCE
     assert fitted.summary["steps"] < 20
 
 
 def test_adapters(tmp_path, pair):
     encoder = ENCODERS.build(VIT)
-    compare(tmp_path, pair, {"name": "lora", "learning_rate": 0.01, "freeze_epochs": 1}, encoder=encoder)
+    parameters = {"name": "lora", "learning_rate": 0.01, "freeze_epochs": 1}
+    assert difference(*on_one_and_two(tmp_path, pair, parameters, encoder=encoder)) < TOLERANCE
 
 
 def test_gradients_are_averaged_over_both(tmp_path, pair):

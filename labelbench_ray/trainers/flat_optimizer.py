@@ -43,8 +43,9 @@ class FlatOptimizer:
         self._first.lerp_(self._gradient, 1.0 - BETAS[0])
         self._second.mul_(BETAS[1]).addcmul_(self._gradient, self._gradient, value=1.0 - BETAS[1])
         corrections = [1.0 - beta**self._steps for beta in BETAS]
-        denominator = self._second.sqrt().div_(corrections[1] ** 0.5).add_(EPSILON)
-        self._weights.addcdiv_(self._first, denominator, value=-learning_rate / corrections[0])
+        denominator = self._second.sqrt().add_(EPSILON * corrections[1] ** 0.5)
+        rate = learning_rate * corrections[1] ** 0.5 / corrections[0]
+        self._weights.addcdiv_(self._first, denominator, value=-rate)
 
 
 def clip(gradient: torch.Tensor, largest_norm: float) -> None:

@@ -36,8 +36,8 @@ class HeadBatches:
         self._trainer, self._data, self._layers = trainer, data, layers
         algorithm = trainer.algorithm
         weak = data.weak if algorithm.num_weak_views else (data.features["train"],)
-        self._weak = [FeatureRows(rows, data.device) for rows in weak]
-        self._strong = [FeatureRows(rows, data.device) for rows in _strong_views(trainer, data)]
+        self._weak = [FeatureRows(rows, data.device, layers.centre_D) for rows in weak]
+        self._strong = [FeatureRows(rows, data.device, layers.centre_D) for rows in _strong_views(trainer, data)]
         self._labels_N = _labels_by_id(data)
         self.unlabeled_ids = unlabeled_ids(data) if algorithm.uratio else data.ids_L[:0]
         wanted = max(1, trainer.train_batch_size * algorithm.uratio)

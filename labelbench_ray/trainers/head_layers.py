@@ -42,15 +42,20 @@ class HeadLayers:
         self.weights, self.biases = _views(self.flat_P, shapes)
         self.weight_gradients, self._bias_gradients = _views(self.gradient_P, shapes)
         self.dtype = dtype
-        self._centred = dtype != torch.float32
         self._mean_D = operand(standardise.mean_D, device)
+        self.centre_D = None if dtype == torch.float32 else self._mean_D
+        """What is taken off rows before they are multiplied."""
         self._scale_D = operand(standardise.scale_D, device)
 
     def prepare(self, stored_RD: torch.Tensor, prepared_RD: torch.Tensor) -> torch.Tensor:
-        """Rows as ``forward`` takes them, from rows as they are stored; ``prepared_RD`` (float32) is written to."""
-        if self.dtype == torch.float32:
-            return stored_RD if stored_RD.dtype == torch.float32 else prepared_RD.copy_(stored_RD)
-        return prepared_RD.copy_(stored_RD).sub_(self._mean_D).to(self.dtype)
+        """Rows as ``forward`` takes them, from rows as they are stored; ``prepared_RD`` (float32) is written to.
+
+        Rows in bfloat16 have been centred already: nothing stores them so.
+        """
+        if stored_RD.dtype == self.dtype:
+            return stored_RD
+        prepared_RD.copy_(stored_RD)
+        return prepared_RD if self.centre_D is None else prepared_RD.sub_(self.centre_D).to(self.dtype)
 
     def draw(self, rng: np.random.Generator, head: int | None = None) -> None:
         """Hidden weights He-uniform, so that the last layer's zeros leave every class as likely at first."""
@@ -85,13 +90,13 @@ class HeadLayers:
 
     def _first_layer(self, rows_RD: torch.Tensor) -> torch.Tensor:
         weight = self.weights[0] * self._scale_D
-        bias = self.biases[0] if self._centred else self.biases[0] - weight @ self._mean_D
+        bias = self.biases[0] if self.centre_D is not None else self.biases[0] - weight @ self._mean_D
         return _times(weight.to(self.dtype), rows_RD).add_(bias[..., None])
 
     def _first_layer_backward(self, rows_TD: torch.Tensor, gradient_HT: torch.Tensor) -> None:
         by_bias = torch.sum(gradient_HT, -1, out=self._bias_gradients[0])
         by_weight = _times(gradient_HT.to(self.dtype), rows_TD.mT)
-        if not self._centred:
+        if self.centre_D is None:
             by_weight.addcmul_(by_bias[..., None], self._mean_D, value=-1.0)
         torch.mul(by_weight, self._scale_D, out=self.weight_gradients[0])
 

@@ -134,7 +134,8 @@ class MinibatchTraining:
         gradient_TC *= share_T[:, None]
         self._losses.append(loss_T @ share_T)
         self._used.append(targets.weight_U.count_nonzero())
-        self._add_loss_of_batch(trained_TC, targets, weight, gradient_TC)
+        if self._trainer.algorithm.has_batch_loss:
+            self._add_loss_of_batch(trained_TC, targets, weight, gradient_TC)
         return gradient_TC.T
 
     def _rows_with_gradient(
@@ -156,15 +157,13 @@ class MinibatchTraining:
     def _add_loss_of_batch(
         self, trained_TC: torch.Tensor, targets: Targets, weight: float, gradient_TC: torch.Tensor
     ) -> None:
-        """Add the algorithm's loss of the batch as a whole to the step's loss and gradient, if it has one."""
-        unlabeled = self._batches.unlabeled_of_trained
+        """Add the algorithm's loss of the batch as a whole to the step's loss and gradient."""
+        unlabeled, algorithm = self._batches.unlabeled_of_trained, self._trainer.algorithm
         leaf_UC = trained_TC[unlabeled].detach().requires_grad_()
         with torch.enable_grad():
-            sums = self._trainer.algorithm.strong_sums(leaf_UC, targets)
-            if sums is not None:
-                loss = weight * self._trainer.algorithm.batch_loss(sums, self._state)
-                self._losses[-1] += loss.detach()
-                gradient_TC[unlabeled] += torch.autograd.grad(loss, leaf_UC)[0]
+            loss = weight * algorithm.batch_loss(algorithm.strong_sums(leaf_UC, targets), self._state)
+            gradient_TC[unlabeled] += torch.autograd.grad(loss, leaf_UC)[0]
+        self._losses[-1] += loss.detach()
 
     def _no_longer_improves(self, stopping: EarlyStopping) -> bool:
         """Look at the validation loss after an epoch, of the averaged weights where they are what is kept."""

@@ -121,19 +121,18 @@ def cross_entropy_with_gradient(
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """(B,) cross entropies and (B, C) their gradients by the logits, ``softmax - target``, in closed form.
 
-    Several times as fast as autograd on a few classes, most of all where the logits lie class by class in memory.
+    Several times as fast as autograd on a few classes. It works class by class in memory, whatever the logits do: a
+    softmax over a few numbers that lie beside each other takes ten times as long.
     """
-    shifted_BC = logits_BC - logits_BC.amax(1, keepdim=True)
-    gradient_BC = shifted_BC.exp()
-    sums_B1 = gradient_BC.sum(1, keepdim=True)
-    gradient_BC /= sums_B1
-    log_sums_B1 = sums_B1.log_()
+    log_probs_CB = logits_BC.T.log_softmax(0)
+    gradient_CB = log_probs_CB.exp()
     if target_B.ndim == 2:
-        gradient_BC *= target_B.sum(1, keepdim=True)
-        return (target_B * (log_sums_B1 - shifted_BC)).sum(1), gradient_BC.sub_(target_B)
-    of_target_B1 = target_B[:, None]
-    gradient_BC.scatter_add_(1, of_target_B1, gradient_BC.new_full((1, 1), -1.0).expand_as(of_target_B1))
-    return (log_sums_B1 - shifted_BC.gather(1, of_target_B1))[:, 0], gradient_BC
+        target_CB = target_B.T
+        gradient_CB *= target_CB.sum(0)
+        return -(target_CB * log_probs_CB).sum(0), gradient_CB.sub_(target_CB).T
+    of_target_1B = target_B[None]
+    gradient_CB.scatter_add_(0, of_target_1B, gradient_CB.new_full((1, 1), -1.0).expand_as(of_target_1B))
+    return log_probs_CB.gather(0, of_target_1B)[0].neg_(), gradient_CB.T
 
 
 def by_autograd(

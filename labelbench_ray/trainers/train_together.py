@@ -150,25 +150,20 @@ class _Together:
         loss, gradient = cross_entropy_with_gradient(trained_SUC.flatten(0, 1), targets.target_U.flatten(0, 1))
         losses_S = (loss.view(targets.weight_U.shape) * targets.weight_U).mean(1)
         gradient_SUC = gradient.view(trained_SUC.shape) * (targets.weight_U / self._num_unlabeled)[..., None]
-        leaf_SUC = trained_SUC.detach().requires_grad_()
-        with torch.enable_grad():
-            whole = [
-                self._batch_loss(number, leaf_SUC[number], Targets(targets.target_U[number], targets.weight_U[number]))
-                for number in range(len(leaf_SUC))
-            ]
-            present = [loss for loss in whole if loss is not None]
-            if present:
-                whole_S = torch.stack(present)
+        if self._trainer.algorithm.has_batch_loss:
+            leaf_SUC = trained_SUC.detach().requires_grad_()
+            with torch.enable_grad():
+                whole_S = self._batch_losses(leaf_SUC, targets)
                 gradient_SUC += torch.autograd.grad(whole_S.sum(), leaf_SUC)[0]
-                losses_S = losses_S + whole_S.detach()
+            losses_S = losses_S + whole_S.detach()
         self._history[step, 0] += weight * losses_S
         self._history[step, 1] = (targets.weight_U > 0).float().mean(1)
         return gradient_SUC * weight
 
-    def _batch_loss(self, number: int, trained_UC: torch.Tensor, targets: Targets) -> torch.Tensor | None:
+    def _batch_losses(self, trained_SUC: torch.Tensor, targets: Targets) -> torch.Tensor:
         algorithm = self._trainer.algorithm
-        sums = algorithm.strong_sums(trained_UC, targets)
-        if sums is None:
-            return None
-        loss: torch.Tensor = algorithm.batch_loss(sums, {name: value[number] for name, value in self._state.items()})
-        return loss
+        losses = []
+        for number, trained_UC in enumerate(trained_SUC):
+            sums = algorithm.strong_sums(trained_UC, Targets(targets.target_U[number], targets.weight_U[number]))
+            losses.append(algorithm.batch_loss(sums, {name: value[number] for name, value in self._state.items()}))
+        return torch.stack(losses)

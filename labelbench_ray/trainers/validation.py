@@ -18,7 +18,7 @@ class ValidationLoss:
     def __init__(self, trainer: str, layers: HeadLayers, data: TrainingData, loss: RowLoss) -> None:
         labels_N = validation_labels(trainer, data)
         self._layers, self._loss = layers, loss
-        self._rows = FeatureRows(data.features["val"], data.device)
+        self._rows = FeatureRows(data.features["val"], data.device, layers.centre_D)
         self._ids = np.flatnonzero(labels_N.reshape(len(labels_N), -1)[:, 0] >= 0)
         self._labels = torch.from_numpy(labels_N[self._ids]).to(data.device)
 

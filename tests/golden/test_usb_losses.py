@@ -57,9 +57,8 @@ def run(case):
         )
         targets = algorithm.targets(batch, state)
         loss = loss_of_rows(trained, targets).mean()
-        sums = algorithm.strong_sums(trained, targets)
-        if sums is not None:
-            loss = loss + algorithm.batch_loss(sums, state)
+        if algorithm.has_batch_loss:
+            loss = loss + algorithm.batch_loss(algorithm.strong_sums(trained, targets), state)
         loss = algorithm.unlabeled_weight(step, steps) * loss
         (gradient,) = torch.autograd.grad(loss, trained)
         told.append((loss.item(), gradient))

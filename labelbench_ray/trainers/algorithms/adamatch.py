@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelbench_ray.trainers.algorithms.alignment import align
-from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, check_cutoff, follow
+from labelbench_ray.trainers.algorithms.base import (
+    Batch,
+    State,
+    StrongViews,
+    Targets,
+    check_cutoff,
+    follow,
+    probabilities,
+)
 from labelbench_ray.trainers.checks import check_share
 
 
@@ -46,7 +54,7 @@ class AdaMatch(StrongViews):
 
     def targets(self, batch: Batch, state: State) -> Targets:
         """The averages see the batch, then its rows are aligned to them."""
-        probs_UC, labeled_BC = batch.logits_UC.softmax(1), batch.labeled_logits_BC.softmax(1)
+        probs_UC, labeled_BC = probabilities(batch.logits_UC), probabilities(batch.labeled_logits_BC)
         first = batch.step == 0
         follow(state["predicted_C"], probs_UC.mean(0), self.ema_p, first=first)
         follow(state["wanted_C"], labeled_BC.mean(0), self.ema_p, first=first)

@@ -90,8 +90,13 @@ class Algorithm(Protocol):
         """Targets of a batch. Changes the state in place, in O(rows of the batch x classes), never O(pool)."""
         ...
 
-    def strong_sums(self, logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor | None":
-        """Sums over some rows of the trained view that ``batch_loss`` needs, with gradients; None where it has none."""
+    @property
+    def has_batch_loss(self) -> bool:
+        """Whether the batch has a loss as a whole; without one ``strong_sums`` and ``batch_loss`` are not called."""
+        ...
+
+    def strong_sums(self, logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor":
+        """Sums over some rows of the trained view that ``batch_loss`` needs, with gradients."""
         ...
 
     def batch_loss(self, sums: "torch.Tensor", state: State) -> "torch.Tensor":
@@ -104,14 +109,15 @@ class Defaults:
 
     trained_view: ClassVar[Literal["weak", "strong"]] = "strong"
     asks_labeled: ClassVar[bool] = False
+    has_batch_loss: ClassVar[bool] = False
 
     def start(self, num_rows: int, num_unlabeled: int, num_classes: int, device: str) -> State:
         """Nothing to remember."""
         return {}
 
-    def strong_sums(self, logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor | None":
-        """None: the batch has no loss as a whole."""
-        return None
+    def strong_sums(self, logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor":
+        """Nothing."""
+        return logits_UC.new_zeros(0)
 
     def batch_loss(self, sums: "torch.Tensor", state: State) -> "torch.Tensor":
         """Nothing."""
@@ -168,12 +174,13 @@ def loss_of_rows(logits_UC: "torch.Tensor", targets: Targets) -> "torch.Tensor":
 
 
 def certainty(logits_UC: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """(U,) largest probability of each row and (U,) its class.
+    """(U,) largest probability of each row and (U,) its class."""
+    return probabilities(logits_UC).max(1)
 
-    The largest term of a softmax is ``exp(0)`` over the sum of all; softmax itself is slow on a few classes.
-    """
-    largest_U, labels_U = logits_UC.max(1)
-    return (logits_UC - largest_U[:, None]).exp_().sum(1).reciprocal_(), labels_U
+
+def probabilities(logits_UC: "torch.Tensor") -> "torch.Tensor":
+    """(U, C) softmax of each row, class by class in memory: on a processor ten times as fast for a few classes."""
+    return logits_UC.mT.softmax(-2).mT
 
 
 def follow(average: "torch.Tensor", value: "torch.Tensor", decay: float, *, first: bool = False) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from labelbench_ray.errors import SpecError
-from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow
+from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow, probabilities
 from labelbench_ray.trainers.checks import check_numbers, check_share
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Dash(StrongViews):
             follow(state["labeled_loss"], cross_entropy(batch.labeled_logits_BC, batch.labels_B), seen / (seen + 1))
         threshold = self.threshold(batch.step, batch.steps, state["labeled_loss"])
         log_probs_UC = batch.logits_UC.log_softmax(1).clamp(min=LEAST_LOGARITHM)
-        sharpened_UC = (batch.logits_UC / self.temperature).softmax(1)
+        sharpened_UC = probabilities(batch.logits_UC / self.temperature)
         classes_UC = torch.zeros_like(sharpened_UC).scatter(1, batch.logits_UC.argmax(1, keepdim=True), 1.0)
         target_UC = torch.where(threshold > self.rho_min, sharpened_UC, classes_UC)
         loss_U = -(target_UC * log_probs_UC).sum(1)

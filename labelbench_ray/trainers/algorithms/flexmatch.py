@@ -59,7 +59,7 @@ def count_labels(state: State, ids_U: "torch.Tensor", labels_U: "torch.Tensor", 
     old_U = state["last_label_N"][ids_U]
     new_U = torch.where(confident_U, labels_U, old_U)
     one_U = torch.ones_like(old_U)
-    state["counts"].index_add_(0, old_U + 1, -one_U)
+    state["counts"].index_add_(0, old_U + 1, one_U, alpha=-1)
     state["counts"].index_add_(0, new_U + 1, one_U)
     state["last_label_N"][ids_U] = new_U
 
@@ -67,6 +67,5 @@ def count_labels(state: State, ids_U: "torch.Tensor", labels_U: "torch.Tensor", 
 def flexmatch_thresholds(counts: "torch.Tensor", p_cutoff: float, warmup: bool) -> "torch.Tensor":
     """(C,) thresholds tau_c from (C + 1,) counts, of which the first is how many examples were never confident."""
     sigma_C = counts[1:]
-    most = (counts if warmup else sigma_C).max().clamp(min=1)
-    beta_C = sigma_C.float() / most.float()
+    beta_C = sigma_C / (counts if warmup else sigma_C).amax().clamp(min=1)
     return p_cutoff * beta_C / (2.0 - beta_C)

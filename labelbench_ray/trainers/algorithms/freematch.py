@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow
+from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow, probabilities
 from labelbench_ray.trainers.checks import check_numbers, check_share
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class FreeMatch(StrongViews):
     """
 
     name: ClassVar[str] = "freematch"
+    has_batch_loss: ClassVar[bool] = True
 
     ema_p: float = 0.999
     """Decay of the moving averages."""
@@ -52,7 +53,7 @@ class FreeMatch(StrongViews):
 
     def targets(self, batch: Batch, state: State) -> Targets:
         """The averages see the batch, then thresholds are read off them."""
-        probs_UC = batch.logits_UC.softmax(1)
+        probs_UC = probabilities(batch.logits_UC)
         certainty_U, labels_U = probs_UC.max(1)
         follow(state["threshold"], certainty_U.mean(), self.ema_p)
         if self.clip_thresh:
@@ -66,7 +67,7 @@ class FreeMatch(StrongViews):
         """(2, C) probabilities, with gradients, and predicted classes, summed over the strong views that count."""
         import torch
 
-        probs_UC = logits_UC.float().softmax(1)
+        probs_UC = probabilities(logits_UC.float())
         classes_UC = one_hot(probs_UC.detach().argmax(1), probs_UC)
         return torch.stack([targets.weight_U @ probs_UC, targets.weight_U @ classes_UC])
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelbench_ray.trainers.algorithms.alignment import align
-from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow
+from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, follow, probabilities
 from labelbench_ray.trainers.checks import check_numbers, check_share
 
 LEAST_VARIANCE = 1e-12  # of rows that are all equally certain
@@ -53,11 +53,11 @@ class SoftMatch(StrongViews):
 
     def targets(self, batch: Batch, state: State) -> Targets:
         """The averages see the batch, then weights are read off them."""
-        probs_UC = batch.logits_UC.softmax(1)
+        probs_UC = probabilities(batch.logits_UC)
         first = batch.step == 0
         follow(state["predicted_C"], probs_UC.mean(0), self.ema_p, first=first)
         if not self.dist_uniform:
-            follow(state["wanted_C"], batch.labeled_logits_BC.softmax(1).mean(0), self.ema_p, first=first)
+            follow(state["wanted_C"], probabilities(batch.labeled_logits_BC).mean(0), self.ema_p, first=first)
         certainty_U = align(probs_UC, state["wanted_C"], state["predicted_C"]).amax(1)
         follow(state["mean"], certainty_U.mean(), self.ema_p)
         # One row has no variance of its own: 0 rather than 0 / 0.

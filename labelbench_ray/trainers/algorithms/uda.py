@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, check_cutoff
+from labelbench_ray.trainers.algorithms.base import Batch, State, StrongViews, Targets, check_cutoff, probabilities
 from labelbench_ray.trainers.algorithms.warm_up import check_warm_up, ramp
 from labelbench_ray.trainers.checks import check_numbers
 
@@ -40,5 +40,5 @@ class UDA(StrongViews):
 
     def targets(self, batch: Batch, state: State) -> Targets:
         """Sharpened distributions of the rows at or above the threshold, which applies to q as it is."""
-        certainty_U = batch.logits_UC.softmax(1).amax(1)
-        return Targets((batch.logits_UC / self.temperature).softmax(1), (certainty_U >= self.p_cutoff).float())
+        certainty_U = probabilities(batch.logits_UC).amax(1)
+        return Targets(probabilities(batch.logits_UC / self.temperature), (certainty_U >= self.p_cutoff).float())

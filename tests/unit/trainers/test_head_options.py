@@ -75,6 +75,25 @@ def test_the_blocks_rows_lie_in_change_no_bit(tmp_path):
     np.testing.assert_array_equal(gathered.numpy(), clean.rows_ND[[7, 49, 50]])
 
 
+def test_centred_rows_are_made_once_and_are_those_centred_batch_by_batch(tmp_path, monkeypatch):
+    data = feature_data(tmp_path)
+    strong = tuple(InBlocks(view.rows_ND) for view in data.strong)
+    data, ids = replace(data, strong=strong), np.array([0, 49, 50])
+    rows_ND, centre_D = strong[0].rows_ND, torch.linspace(-3, 5, 5)
+    kept = [FeatureRows(strong[0], "cpu", centre_D) for _ in range(2)]
+    gathered = torch.empty(3, 5, dtype=kept[0].dtype)
+    kept[1].into(gathered, ids)
+    assert torch.equal(gathered, (torch.from_numpy(rows_ND[ids]).float() - centre_D).bfloat16())
+    assert kept[0]._resident is kept[1]._resident
+    FeatureRows(strong[0], "cpu", centre_D + 1).into(gathered, ids)  # another pool's mean
+    assert torch.equal(gathered, (torch.from_numpy(rows_ND[ids]).float() - centre_D - 1).bfloat16())
+    trainer = Linear(algorithm="flexmatch", min_steps=20, epochs=1, compute_dtype="bfloat16", mixup=0.5)
+    monkeypatch.setattr("labelbench_ray.trainers.precision.working_dtype", lambda *_: torch.bfloat16)
+    made_once = all_probs(trainer.fit(data).scores["test"])
+    monkeypatch.setattr("labelbench_ray.trainers.feature_rows.CENTRED_BYTES", 0)
+    np.testing.assert_allclose(made_once, all_probs(trainer.fit(data).scores["test"]), atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [Linear, Shallow])
 def test_early_stopping_ends_and_keeps_the_best_epoch(kind, tmp_path):
     data = feature_data(tmp_path, validation_labels=VALIDATION_LABELS, num_labels=6)

@@ -43,9 +43,8 @@ def plain_training(trainer, data):
             told = Batch(batch.ids_U, weak.detach(), labeled.detach(), batch.target_B, step, STEPS)
             targets = algorithm.targets(told, state)
             unlabeled = loss_of_rows(trained, targets).mean()
-            sums = algorithm.strong_sums(trained, targets)
-            if sums is not None:
-                unlabeled = unlabeled + algorithm.batch_loss(sums, state)
+            if algorithm.has_batch_loss:
+                unlabeled = unlabeled + algorithm.batch_loss(algorithm.strong_sums(trained, targets), state)
             whole = whole + algorithm.unlabeled_weight(step, STEPS) * unlabeled
         optimizer.zero_grad()
         whole.backward()

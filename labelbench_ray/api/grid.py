@@ -221,7 +221,7 @@ def executor_for(
         return
     from labelbench_ray.execution.on_ray.executor import on_ray
 
-    with on_ray(address, num_cpus, experiment.resources.embed_actors) as executor:
+    with on_ray(address, num_cpus, experiment.resources.embed_actors, experiment.cluster) as executor:
         yield executor
 
 

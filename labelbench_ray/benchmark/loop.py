@@ -73,6 +73,9 @@ class RoundDone:
     round: int
     num_labeled: int
     values: Mapping[str, Mapping[str, float]]
+    """By split, then metric."""
+    costs: Mapping[str, float]
+    """Seconds of its stages, by name, and what else it cost."""
 
 
 class _Measured(NamedTuple):
@@ -120,7 +123,7 @@ def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterato
             rows = rows_table(key, {**values, COST: costs})
             ledger.commit_round(round_index, rows, bought_table(trial.id, pending))
         pending = []
-        yield RoundDone(round=round_index, num_labeled=bought_before.num_labeled, values=values)
+        yield RoundDone(round=round_index, num_labeled=bought_before.num_labeled, values=values, costs=costs)
 
 
 def run_evaluation(trial: EvaluationTrial, inputs: TrialInputs, ledger: TrialLedger) -> Iterator[RoundDone]:
@@ -136,7 +139,7 @@ def run_evaluation(trial: EvaluationTrial, inputs: TrialInputs, ledger: TrialLed
         costs |= {"peak_memory_gib": peak_memory_gib(), "round_s": time.perf_counter() - started}
         key = _row_key(trial, inputs, 0, pool, trial.initial)
         ledger.commit_round(0, rows_table(key, {**values, COST: costs}), bought_table(trial.id, [(0, ids, labels)]))
-    yield RoundDone(round=0, num_labeled=pool.num_labeled, values=values)
+    yield RoundDone(round=0, num_labeled=pool.num_labeled, values=values, costs=costs)
 
 
 def draw_initial_ids(candidate_ids: Ids, num_rows: int, count: int, seed: int, draw: str) -> Ids:

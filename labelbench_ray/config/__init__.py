@@ -1,7 +1,8 @@
 """What a study asks for: the experiment file, checked, and its trials."""
 
 from labelbench_ray.config.experiment import Experiment
-from labelbench_ray.config.parts import Evaluation, FeatureSpec, Resources, Schedule, Selection, Tracking
+from labelbench_ray.config.parts import Evaluation, FeatureSpec, Schedule, Selection, Tracking
+from labelbench_ray.config.resources import NodeType, Resources, Share
 from labelbench_ray.config.trial import EvaluationTrial, Trial, label
 from labelbench_ray.config.tuning import Tuning
 
@@ -10,9 +11,11 @@ __all__ = [
     "EvaluationTrial",
     "Experiment",
     "FeatureSpec",
+    "NodeType",
     "Resources",
     "Schedule",
     "Selection",
+    "Share",
     "Tracking",
     "Trial",
     "Tuning",

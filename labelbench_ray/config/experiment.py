@@ -12,8 +12,9 @@ from typing import Any, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from labelbench_ray.config.parts import Evaluation, FeatureSpec, Part, Resources, Schedule, Selection, Tracking, checked
+from labelbench_ray.config.parts import Evaluation, FeatureSpec, Part, Schedule, Selection, Tracking, checked
 from labelbench_ray.config.reading import grid, read_spec, variants
+from labelbench_ray.config.resources import NodeType, Resources
 from labelbench_ray.config.search import Space, read_space
 from labelbench_ray.config.trial import Trial
 from labelbench_ray.datasets.base import DATASETS, Dataset
@@ -42,6 +43,8 @@ class Experiment(Part):
     features: FeatureSpec = FeatureSpec()
     selection: Selection = Selection()
     resources: Resources = Resources()
+    cluster: tuple[NodeType, ...] = ()
+    """What an autoscaler may add to the nodes there are."""
     tracking: Tracking = Tracking()
     search: Any = None
     """What `labelbench tune` searches; nothing else reads it."""
@@ -102,6 +105,12 @@ class Experiment(Part):
     def _parts(cls, value: Any, info: Any) -> Any:
         part = {"features": FeatureSpec, "selection": Selection, "resources": Resources, "tracking": Tracking}
         return checked(part[info.field_name], value, info.field_name)
+
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _node_types(cls, value: Any) -> tuple[NodeType, ...]:
+        entries = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        return tuple(checked(NodeType, entry, "cluster") for entry in entries)
 
     @field_validator("search", mode="before")
     @classmethod

@@ -1,10 +1,10 @@
-"""The smaller parts of an experiment file: schedule, features, selection, resources, tracking."""
+"""The smaller parts of an experiment file: schedule, features, selection, evaluation, tracking."""
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from labelbench_ray.encoders.base import ENCODERS, Encoder
 from labelbench_ray.errors import SpecError, UnknownKeyError
@@ -65,7 +65,6 @@ class Selection(Part):
     actors: int | None = Field(None, gt=0)
     """How many actors own the shards; one each when absent."""
     threads: int = Field(1, gt=0)
-    cpus_per_actor: float = Field(1.0, gt=0)
     memory_gib: float = Field(4.0, gt=0)
     """What the selection of one trial may keep in memory, over all its shards. Less costs passes over the pool.
 
@@ -76,30 +75,6 @@ class Selection(Part):
     def num_actors(self) -> int:
         """Actors that are started: never more than there are shards."""
         return min(self.actors or self.shards, self.shards)
-
-
-class Resources(Part):
-    """What one trial holds while it runs, and what embedding may use."""
-
-    cpus: float = Field(1.0, gt=0)
-    gpus: float = Field(0.0, ge=0)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    train_worker_cpus: float = Field(1.0, gt=0)
-    embed_actors: int | None = Field(None, gt=0)
-    max_concurrent: int | None = Field(None, gt=0)
-
-    @model_validator(mode="after")
-    def _device_matches(self) -> Self:
-        if (self.device == "cuda") != (self.gpus > 0) and self.device != "auto":
-            raise SpecError("resources", f"`device: {self.device}` does not go with `gpus: {self.gpus:g}`")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """``cuda`` or ``cpu``: as asked, else a GPU where trials are given one."""
-        if self.device != "auto":
-            return self.device
-        return "cuda" if self.gpus > 0 else "cpu"
 
 
 class Evaluation(Part):

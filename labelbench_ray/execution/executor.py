@@ -13,7 +13,7 @@ class Executor(Protocol):
     """Embeds what is missing and runs jobs. Used as a context manager around one grid."""
 
     def nodes(self) -> Sequence[Node]:
-        """Resources of every node there is."""
+        """Resources of every node there is, or can be."""
         ...
 
     def embed(self, tasks: Sequence[EmbedTask]) -> None:

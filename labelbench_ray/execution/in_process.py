@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from labelbench_ray.execution.job import TrialJob, round_event, run_job
-from labelbench_ray.execution.preflight import Node
+from labelbench_ray.execution.preflight import MEMORY, Node
 from labelbench_ray.execution.progress import Event, Watch
 from labelbench_ray.features.embedding import EmbedTask, embed_missing
 from labelbench_ray.shards import spread_locally
@@ -18,7 +18,8 @@ class InProcess:
         import psutil
         import torch
 
-        return [{"CPU": float(psutil.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+        there = {"CPU": float(psutil.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+        return [there | {MEMORY: float(psutil.virtual_memory().total)}]
 
     def embed(self, tasks: Sequence[EmbedTask]) -> None:
         """Make missing shards, one after another."""
@@ -35,7 +36,7 @@ def run_watched(job: TrialJob, watch: Watch) -> None:
     """Run one job here, telling its events; an error ends the job, not the caller."""
     try:
         for done in run_job(job, launch_inline, spread_locally):
-            watch(round_event(job, done.num_labeled, done.values["test"].get("accuracy")))
+            watch(round_event(job, done))
     except Exception as error:
         watch(Event(trial=job.trial.id, name=job.name, what="failed", error=str(error)))
     else:

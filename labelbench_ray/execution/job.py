@@ -71,6 +71,14 @@ def run_job(job: TrialJob, launch: Launch, make_spread: MakeSpread) -> Iterator[
         ledger.mark("done")
 
 
-def round_event(job: TrialJob, num_labeled: int, test_accuracy: float | None) -> Event:
+def round_event(job: TrialJob, done: RoundDone) -> Event:
     """The event of a finished round."""
-    return Event(trial=job.trial.id, name=job.name, what="round", num_labeled=num_labeled, test_accuracy=test_accuracy)
+    return Event(
+        trial=job.trial.id,
+        name=job.name,
+        what="round",
+        round=done.round,
+        num_labeled=done.num_labeled,
+        test_accuracy=done.values["test"].get("accuracy"),
+        costs=dict(done.costs),
+    )

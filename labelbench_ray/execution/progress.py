@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TextIO
 
@@ -20,8 +20,11 @@ class Event:
     name: str
     """How the trial is called in tables."""
     what: Literal["round", "done", "failed", "retry"]
+    round: int = 0
     num_labeled: int = 0
     test_accuracy: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Of a round: seconds of its stages, by name, and what else it cost."""
     error: str = ""
     note: str = ""
     """What to show of it where a budget and a test accuracy do not tell it."""

@@ -31,8 +31,9 @@ def test_every_strategy_on_one_two_and_eight_actors(tmp_path):
     strategies = STRATEGIES.names()
     quiet = facts(run(tmp_path, "quiet", executor="in_process", strategy=strategies).results)
     for actors in (1, 2, 8):
-        selection = {"tile_rows": 71, "shards": actors, "through": "actors", "cpus_per_actor": 0.1}
-        outcome = run(tmp_path, f"{actors}", strategy=strategies, selection=selection, resources={"cpus": 0.5})
+        selection = {"tile_rows": 71, "shards": actors, "through": "actors"}
+        resources = {"cpus": 0.5, "select": {"cpus": 0.1}}
+        outcome = run(tmp_path, f"{actors}", strategy=strategies, selection=selection, resources=resources)
         assert outcome.failed == []
         assert facts(outcome.results) == quiet
 

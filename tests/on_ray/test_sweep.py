@@ -43,8 +43,9 @@ def test_trials_on_ray_equal_trials_in_process_and_failures_do_not_sink_them(tmp
 
 
 def test_eight_shards_on_two_actors_change_nothing(tmp_path, reference):
-    selection = {"tile_rows": 71, "shards": 8, "through": "actors", "actors": 2, "cpus_per_actor": 0.25}
-    outcome = run(tmp_path, selection=selection, strategy=["coreset", "badge", "galaxy"], resources={"cpus": 0.5})
+    selection = {"tile_rows": 71, "shards": 8, "through": "actors", "actors": 2}
+    resources = {"cpus": 0.5, "select": {"cpus": 0.25}}
+    outcome = run(tmp_path, selection=selection, strategy=["coreset", "badge", "galaxy"], resources=resources)
     assert outcome.failed == []
     found = facts(outcome.results)
     assert found == {trial: reference[trial] for trial in found}

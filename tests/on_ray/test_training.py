@@ -15,7 +15,7 @@ from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.trainers.base import TRAINERS
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
-LAUNCH = functools.partial(launch_on_ray, worker_cpus=0.5)
+LAUNCH = functools.partial(launch_on_ray, worker={"CPU": 0.5})
 
 
 @pytest.fixture(autouse=True)

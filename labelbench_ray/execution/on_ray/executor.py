@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from labelbench_ray.config import NodeType
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.on_ray.embedding import embed_on_ray
 from labelbench_ray.execution.on_ray.session import nodes, session
 from labelbench_ray.execution.on_ray.sweep import run_jobs
-from labelbench_ray.execution.preflight import Node
+from labelbench_ray.execution.preflight import Node, nodes_there_can_be
 from labelbench_ray.execution.progress import Watch
 from labelbench_ray.features.embedding import EmbedTask
 
@@ -19,10 +20,12 @@ class OnRay:
 
     embed_actors: int | None = None
     """How many actors embed; as many as the processors allow when None."""
+    cluster: Sequence[NodeType] = ()
+    """What an autoscaler may add."""
 
     def nodes(self) -> Sequence[Node]:
-        """Resources of every living node."""
-        return nodes()
+        """Resources of every living node, and of those that an autoscaler may add."""
+        return nodes_there_can_be(nodes(), self.cluster)
 
     def embed(self, tasks: Sequence[EmbedTask]) -> None:
         """Make missing shards in one Ray Data pipeline, while no trial holds a CPU."""
@@ -34,7 +37,12 @@ class OnRay:
 
 
 @contextlib.contextmanager
-def on_ray(address: str | None = None, num_cpus: int | None = None, embed_actors: int | None = None) -> Iterator[OnRay]:
+def on_ray(
+    address: str | None = None,
+    num_cpus: int | None = None,
+    embed_actors: int | None = None,
+    cluster: Sequence[NodeType] = (),
+) -> Iterator[OnRay]:
     """The executor, with Ray running."""
     with session(address, num_cpus):
-        yield OnRay(embed_actors)
+        yield OnRay(embed_actors, cluster)

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,10 @@ def _answers(calls: list[Any]) -> list[Any]:
         raise WorkerLostError(reason) from None
 
 
-def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: bool) -> MakeSpread:
+def actor_spread(num_actors: int, actor: Mapping[str, float], *, in_placement_group: bool) -> MakeSpread:
     """Spreads over actors that are made once, at the first round, and kept for the trial while all of them live.
 
+    ``actor`` is what each of them holds, by Ray's names of resources.
     A trial that holds CPUs must have reserved the actors' bundles in its own placement group; one that holds none
     schedules them outside (otherwise a nested actor is captured by the trial's bundle and waits for ever).
     """
@@ -108,7 +109,7 @@ def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: 
 
     def start_actors(count: int) -> None:
         strategy = None if in_placement_group else "DEFAULT"
-        options = {"num_cpus": cpus_per_actor} | ({"scheduling_strategy": strategy} if strategy else {})
+        options = options_of(actor) | ({"scheduling_strategy": strategy} if strategy else {})
         actors.extend(ray.remote(ShardHost).options(**options).remote() for _ in range(count))
 
     def start_workers(rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -135,6 +136,13 @@ def actor_spread(num_actors: int, cpus_per_actor: float, *, in_placement_group: 
         return spread
 
     return make
+
+
+def options_of(bundle: Mapping[str, float]) -> dict[str, Any]:
+    """A bundle as the options of an actor, which have other names for the same."""
+    named = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+    told: dict[str, Any] = {option: bundle[name] for name, option in named.items() if name in bundle}
+    return told | {"resources": {name: amount for name, amount in bundle.items() if name not in named}}
 
 
 def _all_live(actors: Sequence[Any]) -> bool:

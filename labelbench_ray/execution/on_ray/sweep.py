@@ -31,6 +31,8 @@ COORDINATOR = {"node:__internal_head__": 0.01}
 
 PROCESS_RESTARTS = 3
 
+EVENT = "labelbench_event"
+
 
 def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
     """Run every job; returns when all have ended. Raises UnschedulableError before anything starts."""
@@ -54,7 +56,7 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
             run_config=RunConfig(
                 name="trials",
                 storage_path=storage,
-                callbacks=[_Watcher({job.trial.id: job for job in jobs}, watch)],
+                callbacks=[_Watcher(watch)],
                 failure_config=FailureConfig(max_failures=PROCESS_RESTARTS),
                 verbose=0,
                 log_to_file=False,
@@ -82,42 +84,40 @@ def _run_trial(config: dict[str, Any]) -> None:
     make_spread: MakeSpread = spread_locally
     if job.selection.through == "actors":
         reserved = unit.layout == "sharded"
-        make_spread = actor_spread(job.selection.num_actors, job.selection.cpus_per_actor, in_placement_group=reserved)
-    trial, launch = job.trial.id, _launcher(job)
+        actor = job.resources.share_of("select").bundle
+        make_spread = actor_spread(job.selection.num_actors, actor, in_placement_group=reserved)
     try:
-        for done in run_job(job, launch, make_spread):
-            accuracy = done.values["test"].get("accuracy")
-            tune.report({"trial": trial, "what": "round", "num_labeled": done.num_labeled, "test_accuracy": accuracy})
-    except LabelBenchError as error:
-        tune.report({"trial": trial, "what": "failed", "error": str(error)})
+        for done in run_job(job, _launcher(job), make_spread):
+            _tell(round_event(job, done))
     except Exception as error:
         # Written to the ledger by run_job. Raising would make Tune try again what would fail again.
-        tune.report({"trial": trial, "what": "failed", "error": f"{type(error).__name__}: {error}"})
+        told = str(error) if isinstance(error, LabelBenchError) else f"{type(error).__name__}: {error}"
+        _tell(Event(trial=job.trial.id, name=job.name, what="failed", error=told))
     else:
-        tune.report({"trial": trial, "what": "done"})
+        _tell(Event(trial=job.trial.id, name=job.name, what="done"))
+
+
+def _tell(event: Event) -> None:
+    """To the driver, through Tune, whose results are flat and whose names are taken: hence one key of ours."""
+    tune.report({EVENT: pickle.dumps(event)})
 
 
 def _launcher(job: TrialJob) -> Launch:
-    return partial(launch_on_ray, worker_cpus=job.resources.train_worker_cpus, worker_gpus=job.resources.gpus)
+    return partial(launch_on_ray, worker=job.resources.share_of("train").bundle)
 
 
 class _Watcher(Callback):  # type: ignore[misc]  # ray is not typed
     """Passes what trials report, and that a process died, to the driver's watch."""
 
-    def __init__(self, jobs: dict[str, TrialJob], watch: Watch) -> None:
-        self._jobs = jobs
+    def __init__(self, watch: Watch) -> None:
         self._watch = watch
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Callback, ()  # Tune pickles callbacks into a snapshot that is never read; a terminal cannot be pickled
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        job = self._jobs[result["trial"]]
-        if result["what"] == "round":
-            self._watch(round_event(job, result["num_labeled"], result["test_accuracy"]))
-        else:
-            error = result.get("error", "")
-            self._watch(Event(trial=job.trial.id, name=job.name, what=result["what"], error=error))
+        if EVENT in result:
+            self._watch(pickle.loads(result[EVENT]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         job: TrialJob = pickle.loads(trial.config["job"])

@@ -5,7 +5,6 @@ from the group's last checkpoint. The caller must hold no CPU that the workers n
 """
 
 import logging
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,8 +21,6 @@ from labelbench_ray.errors import LabelBenchError, TrainingError
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import TrainContext
 
-WORKER_CPUS_VARIABLE = "LABELBENCH_TRAIN_WORKER_CPUS"
-"""CPUs of a training worker where the caller does not say; 1 when it is not set."""
 RESTARTS = 3
 """How often a group whose worker died starts again from its last checkpoint."""
 ERROR_FILE = "error.pickle"
@@ -57,22 +54,21 @@ def launch_on_ray(
     num_workers: int,
     through: Literal["inline", "ray_train"],
     work_dir: Path,
-    worker_cpus: float | None = None,
-    worker_gpus: float | None = None,
+    worker: Mapping[str, float] | None = None,
     restarts: int = RESTARTS,
 ) -> None:
     """Run the work inline or on a group of Ray Train workers, and wait. Satisfies ``types.Launch``.
 
-    A worker uses ``worker_gpus`` GPUs (one when None) where ``arguments.device`` is ``cuda``. A worker that dies is
-    replaced: all ranks start again from the last checkpoint, ``restarts`` times at most. Raises the project's error
-    that a worker raised, or TrainingError saying how the group ended.
+    ``worker`` is what each worker holds, by Ray's names of resources; one CPU, and one GPU where ``arguments.device``
+    is ``cuda``, when None. A worker that dies is replaced: all ranks start again from the last checkpoint,
+    ``restarts`` times at most. Raises the project's error that a worker raised, or TrainingError saying how the group
+    ended.
     """
     if through == "inline":
         launch_inline(work, arguments, num_workers=num_workers, through=through, work_dir=work_dir)
         return
-    cpus = float(os.environ.get(WORKER_CPUS_VARIABLE, "1")) if worker_cpus is None else worker_cpus
     on_gpu = arguments.device != "cpu"
-    resources = {"CPU": cpus} | ({"GPU": 1.0 if worker_gpus is None else worker_gpus} if on_gpu else {})
+    resources = dict(worker) if worker else {"CPU": 1.0} | ({"GPU": 1.0} if on_gpu else {})
     error_file = work_dir / ERROR_FILE
     error_file.unlink(missing_ok=True)
     trainer = TorchTrainer(

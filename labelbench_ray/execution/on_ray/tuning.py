@@ -55,8 +55,7 @@ def run_on_ray(search: Search, job: TuningJob, watch: Watch, nodes: Sequence[Nod
 def _measure_lengths(config: dict[str, Any]) -> None:
     """The body of a Tune trial: a configuration at each length, until the driver stops it."""
     job: TuningJob = pickle.loads(config["job"])
-    resources = job.resources
-    launch = partial(launch_on_ray, worker_cpus=resources.train_worker_cpus, worker_gpus=resources.gpus)
+    launch = partial(launch_on_ray, worker=job.resources.share_of("train").bundle)
     bench, number = Bench(job, launch), config["number"]
     for rung in range(config["rung"], len(SHARES)):
         try:

@@ -1,0 +1,39 @@
+"""The command line: parses, calls the api, prints. Data goes to stdout, messages to stderr.
+
+Exit codes: 0 ok, 1 some trials failed, 2 usage, 3 environment, 130 interrupted.
+"""
+
+import sys
+import traceback
+
+from cyclopts import CycloptsError
+
+from labelbench_ray.cli import lookup, results, study
+from labelbench_ray.cli.app import app
+from labelbench_ray.errors import LabelBenchError
+
+__all__ = ["app", "lookup", "main", "results", "study"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: user errors end in one line and their exit code; ``--debug`` shows the trace."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    except LabelBenchError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    raise SystemExit(code if isinstance(code, int) else 0)

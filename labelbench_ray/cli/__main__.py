@@ -1,0 +1,5 @@
+"""``python -m labelbench_ray.cli``."""
+
+from labelbench_ray.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""What all commands share: the app, its common flags, and how a command prints.
+
+Data goes to stdout, messages to stderr.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+from cyclopts.validators import Number
+
+from labelbench_ray import __version__
+
+app = App(
+    name="labelbench",
+    version=__version__,
+    help="""Benchmark label-efficient learning: embed a pool once, then train, select, label and measure in rounds.
+
+    `labelbench COMMAND --help` shows an example. `--debug` after a command shows where an error came from.
+    """,
+    help_format="markdown",
+)
+STUDY = Group("Run a study", sort_key=1)
+RESULTS = Group("Look at results", sort_key=2)
+LOOK = Group("Look things up", sort_key=3)
+
+File = Annotated[Path, Parameter(help="Experiment file (YAML).")]
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", help="Override, as key=value; may be repeated.", negative="", consume_multiple=False),
+]
+Results = Annotated[Path | None, Parameter(help="Results folder. Default: results/NAME of the experiment.")]
+Features = Annotated[Path, Parameter(help="Folder of stored embeddings, shared by all experiments.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON for machines.", negative="")]
+Executor = Annotated[Literal["ray", "in_process"], Parameter(help="Where trials run.")]
+Address = Annotated[str | None, Parameter(help="Address of a running Ray cluster. Default: a local one, for this run.")]
+NumCpus = Annotated[
+    int | None, Parameter(help="Processors of the local cluster. Default: all.", validator=Number(gte=1))
+]
+DEFAULT_FEATURES = Path("features")
+
+
+@contextlib.contextmanager
+def stdout_kept_for_data() -> Iterator[None]:
+    """Whatever Ray's own processes and native code print goes to stderr, so that ``--json`` stays JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def load(file: Path, overrides: list[str] | None) -> Any:
+    """The experiment of a file. Raises SpecError, UnknownKeyError or UnknownNameError."""
+    from labelbench_ray.config import Experiment
+
+    return Experiment.load(file, overrides or [])
+
+
+def table(head: list[str], rows: list[list[Any]]) -> None:
+    """Print columns as wide as their cells."""
+    cells = [head, *[["" if cell is None else str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def tell(message: str) -> None:
+    """A message for people, at once."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def as_yaml(data: dict[str, Any]) -> str:
+    """As in an experiment file."""
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False)).rstrip()
+
+
+def print_json(data: Any) -> None:
+    """Data for machines."""
+    print(json.dumps(data, indent=1, default=str))

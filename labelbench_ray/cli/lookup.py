@@ -1,0 +1,93 @@
+"""Commands that look things up: list, show, validate, doctor."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from labelbench_ray.cli.app import LOOK, Json, app, as_yaml, print_json, table
+
+
+@app.command(name="list", group=LOOK)
+def list_(
+    kind: Annotated[str | None, Parameter(help="dataset, encoder, trainer, ...")] = None, *, json_: Json = False
+) -> int:
+    """Print the names of all data sets, encoders, trainers, algorithms, strategies, oracles, presets and metrics.
+
+    Example: `labelbench list strategy`
+    """
+    from labelbench_ray.api import catalogue
+
+    found = catalogue.list_names(kind)
+    if json_:
+        print_json(found)
+    elif kind:
+        print("\n".join(found[kind]))
+    else:
+        for each, names in found.items():
+            print(f"{each}: {', '.join(names)}")
+    return 0
+
+
+@app.command(group=LOOK)
+def show(
+    kind: Annotated[str, Parameter(help="dataset, encoder, trainer, ...")],
+    name: Annotated[str, Parameter(help="A name from `labelbench list KIND`.")],
+    *,
+    json_: Json = False,
+) -> int:
+    """Print what a thing is, its parameters and their defaults.
+
+    Example: `labelbench show strategy galaxy`
+    """
+    from labelbench_ray.api import catalogue
+
+    told = catalogue.show(kind, name)
+    if json_:
+        print_json(told)
+        return 0
+    print(f"{kind} {name}\n\n{told.pop('description', '')}\n")
+    parameters = told.pop("parameters", [])
+    if parameters:
+        table(["parameter", "type", "default"], [[one["name"], one["type"], one["default"]] for one in parameters])
+    for key, value in told.items():
+        if isinstance(value, dict):
+            print(as_yaml({key: value}))
+        elif key not in {"kind", "name"}:
+            print(f"{key}: {', '.join(value) or 'nothing' if isinstance(value, list) else value}")
+    return 0
+
+
+@app.command(group=LOOK)
+def validate(
+    kind: Annotated[str, Parameter(help="experiment, or a kind from `labelbench list`.")],
+    target: Annotated[str, Parameter(help="Path of an experiment file, or a name.")],
+) -> int:
+    """Check that an experiment file is right and its data is there, or that a plug-in can be built.
+
+    Example: `labelbench validate experiment experiments/quickstart.yaml`
+    """
+    from labelbench_ray.api import catalogue
+
+    told = catalogue.validate(kind, target)
+    if told.get("required"):
+        print(f"{kind} {told['name']} is there; it needs {', '.join(told['required'])}: check it in an experiment file")
+    else:
+        print(f"{kind} {told['name']} is valid" + (f": {told['trials']} trials" if "trials" in told else ""))
+    return 0
+
+
+@app.command(group=LOOK)
+def doctor(*, json_: Json = False) -> int:
+    """Check that this machine is ready: matching packages, leftovers of crashed clusters, disk, GPU.
+
+    Example: `labelbench doctor`
+    """
+    from labelbench_ray.api.doctor import doctor as examine
+
+    checks = examine()
+    if json_:
+        print_json([asdict(check) for check in checks])
+    else:
+        table(["check", "verdict", ""], [[check.name, check.verdict, check.told] for check in checks])
+    return 3 if any(check.verdict == "problem" for check in checks) else 0

@@ -1,0 +1,98 @@
+"""Commands that look at results: status, report, sync, ui."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json, table
+from labelbench_ray.errors import LedgerError
+
+
+@app.command(group=RESULTS)
+def status(results: Annotated[Path, Parameter(help="Results folder.")], *, json_: Json = False) -> int:
+    """Print the state of every trial of a results folder, also while another process runs it.
+
+    Example: `labelbench status results/quickstart`
+    """
+    from labelbench_ray.benchmark.state import Ledger
+
+    ledger = Ledger(results)
+    if not (results / "trials").is_dir():
+        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
+    rows = [(trial.trial_id, trial.description(), trial.status()) for trial in ledger.trials()]
+    if json_:
+        print_json(
+            [
+                {"trial": name, "kind": told.get("kind"), "labels": told.get("labels", {}), **asdict(state)}
+                for name, told, state in rows
+            ]
+        )
+        return 0
+    table(
+        ["trial", "kind", "trainer", "strategy", "seed", "rounds", "state", "error"],
+        [
+            [
+                name,
+                told.get("kind"),
+                *(told.get("labels", {}).get(part) for part in ("trainer", "strategy")),
+                told.get("seed"),
+                state.finished_rounds,
+                state.state,
+                state.error,
+            ]
+            for name, told, state in rows
+        ],
+    )
+    return 0
+
+
+@app.command(group=RESULTS)
+def report(
+    results: Annotated[Path, Parameter(help="Results folder.")],
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder for the report. Default: the results folder.")] = None,
+    json_: Json = False,
+) -> int:
+    """Write the report: one self-contained HTML page, CSV tables and a figure.
+
+    Example: `labelbench report results/quickstart`
+    """
+    from labelbench_ray.api import grid
+
+    files = grid.report(results, out)
+    if json_:
+        print_json(asdict(files))
+    else:
+        print("\n".join(str(path) for path in asdict(files).values()))
+    return 0
+
+
+@app.command(group=RESULTS)
+def sync(file: File, *, set_: Set = None, results: Results = None) -> int:
+    """Bring MLflow up to date with the results folder. Doing it twice changes nothing.
+
+    Example: `labelbench sync experiments/quickstart.yaml --set tracking.mlflow=http://localhost:5000`
+    """
+    from labelbench_ray.api import grid
+
+    print(f"{grid.sync(load(file, set_), results)} trials are in MLflow")
+    return 0
+
+
+@app.command(group=RESULTS)
+def ui(
+    where: Annotated[str, Parameter(help="Results folder, or the address of an MLflow server.")],
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on.")] = 5000,
+) -> int:
+    """Serve a results folder's MLflow pages until Ctrl-C, and print where to look.
+
+    Example: `labelbench ui results/quickstart`
+    """
+    from labelbench_ray.tracking.ui import serve_ui
+
+    serve_ui(where, host=host, port=port)
+    return 0

@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from labelbench_ray.config.limits import Limits
 from labelbench_ray.config.parts import Evaluation, FeatureSpec, Part, Schedule, Selection, Tracking, checked
 from labelbench_ray.config.reading import grid, read_spec, variants
 from labelbench_ray.config.resources import NodeType, Resources
@@ -45,6 +46,7 @@ class Experiment(Part):
     resources: Resources = Resources()
     cluster: tuple[NodeType, ...] = ()
     """What an autoscaler may add to the nodes there are."""
+    limits: Limits = Limits()
     tracking: Tracking = Tracking()
     search: Any = None
     """What `labelbench tune` searches; nothing else reads it."""
@@ -100,10 +102,11 @@ class Experiment(Part):
         entries = value if isinstance(value, list | tuple) else [] if value is None else [value]
         return tuple(evaluation for entry in entries for evaluation in _evaluations_of(entry))
 
-    @field_validator("features", "selection", "resources", "tracking", mode="before")
+    @field_validator("features", "selection", "resources", "limits", "tracking", mode="before")
     @classmethod
     def _parts(cls, value: Any, info: Any) -> Any:
-        part = {"features": FeatureSpec, "selection": Selection, "resources": Resources, "tracking": Tracking}
+        part = {"features": FeatureSpec, "selection": Selection, "resources": Resources}
+        part |= {"limits": Limits, "tracking": Tracking}
         return checked(part[info.field_name], value, info.field_name)
 
     @field_validator("cluster", mode="before")
@@ -173,6 +176,8 @@ class Experiment(Part):
         """Every point of the grid, in the order in which it is run.
 
         First seeds of all strategies come before any second seed: a grid stopped half-way is a balanced comparison.
+        Of one seed, trainers that read stored features come before those that read images and take a hundred times as
+        long: what is cheap is known first.
         """
         points: list[Trial] = []
         for seed, dataset in itertools.product(self.seeds, self.dataset):
@@ -191,6 +196,8 @@ class Experiment(Part):
                         seed=seed,
                     )
                 )
+        order = {seed: place for place, seed in enumerate(self.seeds)}
+        points.sort(key=lambda trial: (order[trial.seed], trial.trainer.needs.images))
         return list({trial.id: trial for trial in points}.values())
 
 

@@ -147,9 +147,13 @@ def _size(bundle: Bundle) -> float:
 
 
 def _largest(nodes: Sequence[Node], bundle: Bundle) -> Node:
-    """The node that has most of what the bundle lacks elsewhere, as far as the bundle asks."""
+    """The node that comes nearest to holding the bundle, as far as the bundle asks; the larger one of two."""
     shown = [{name: node.get(name, 0.0) for name in bundle} for node in nodes]
-    nearest = max(shown, key=lambda node: sum(min(1.0, node[name] / bundle[name]) for name in bundle), default=None)
+
+    def nearness(node: Node) -> tuple[float, float]:
+        return sum(min(1.0, node[name] / bundle[name]) for name in bundle), _size(node)
+
+    nearest = max(shown, key=nearness, default=None)
     return nearest or dict.fromkeys(bundle, 0.0)
 
 

@@ -159,3 +159,10 @@ def test_budgets_of_a_schedule(tmp_path):
     schedule = load(tmp_path).schedule[0]
     assert schedule.budgets() == [10, 15, 20]
     assert schedule.label == "10+5x2"
+
+
+def test_first_seeds_come_first_and_of_a_seed_what_is_cheap(tmp_path):
+    trials = load(tmp_path, SPEC, "trainer=[finetune, linear]", "strategy=[random, margin]", "seeds=[7, 3]").trials()
+    told = [(trial.seed, trial.trainer.name, trial.strategy.name) for trial in trials]
+    one_seed = [(t, s) for t in ("linear", "finetune") for s in ("random", "margin")]
+    assert told == [(seed, *pair) for seed in (7, 3) for pair in one_seed]

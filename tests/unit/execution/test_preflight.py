@@ -93,7 +93,7 @@ def test_each_stage_holds_what_is_set_for_it():
         ({"train": {"gpus": 1.0}}, "`train.gpus: 1` does not go with `gpus: 0`"),
         ({"custom": {"GPU": 1.0}}, "'GPU' is set by `cpus`, `gpus` or `memory_gib`"),
         ({"custom": {"tpu": -1.0}}, "`tpu` must be positive"),
-        ({"train": {"cpu": 1.0}}, "resources.train: unknown key 'cpu'. Did you mean 'cpus'?"),
+        ({"train": {"cpu": 1.0}}, "resources.train: unknown key 'cpu'. Did you mean: cpus?"),
         ({"memory_gib": 0.0}, "memory_gib"),
         ({"gpus": 1.5}, "`gpus: 1.5` must be a fraction of one GPU or a whole number"),
     ],

@@ -41,6 +41,12 @@ class UnknownKeyError(LabelBenchError):
     template = "{0}: unknown key {1!r}.{2} Known keys: {3}."
 
 
+class UnknownTrialError(LabelBenchError):
+    """A trial that a results folder does not have, or has several of: (folder, what was asked, what to ask instead)."""
+
+    template = "results {0}: which trial is {1!r}?{2} Run `labelbench status {0} --all` to see all."
+
+
 class DuplicateNameError(LabelBenchError):
     """Two plug-ins under one name."""
 
@@ -103,6 +109,14 @@ class TrainingError(LabelBenchError):
     template = "trainer {0}: {1}; {2}"
 
 
+class MemoryExhaustedError(TrainingError):
+    """A training step does not fit into the device's memory."""
+
+
+class GroupLostError(TrainingError):
+    """A group of training workers died, again and again. The trial is tried again."""
+
+
 class LedgerError(LabelBenchError):
     """The results folder cannot be read or written: (path, what, what to do)."""
 
@@ -111,9 +125,16 @@ class LedgerError(LabelBenchError):
 
 
 class TrialLockedError(LabelBenchError):
-    """Another process works on this trial."""
+    """Another process works on this trial: (trial, which)."""
 
-    template = "trial {0} is being run by another process (lock {1}); wait for it or stop it"
+    template = "trial {0} is being run by {1}; wait for it or stop it"
+    exit_code = 3
+
+
+class LeaseLostError(LabelBenchError):
+    """A trial was taken over while this process was silent: (trial)."""
+
+    template = "trial {0} was taken over by another process while this one did not answer; nothing was written"
     exit_code = 3
 
 

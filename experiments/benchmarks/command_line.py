@@ -1,11 +1,30 @@
-"""What the benchmarks' command lines share: one thread for each library, and how a command is shown in a report."""
+"""What the benchmarks' command lines share: errors in one line, one thread for each library, how to show a command."""
 
+import argparse
 import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with that line."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message} (--help lists all flags)\n")
+
+
+def count(told: str) -> int:
+    """A whole number of 1 or more, for a flag."""
+    if not told.isdigit() or int(told) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {told}")
+    return int(told)
 
 
 def prepare_processes(preload: Sequence[str]) -> None:

@@ -13,9 +13,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from command_line import command, prepare_processes
+from command_line import INTERRUPTED, USAGE_ERROR, OneLineParser, command, count, prepare_processes
 from table import write
 from training_rows import Row, Settings
 from training_table import SECTION, flat, markdown
@@ -29,8 +29,6 @@ MODULES = {
     "gpu": "training_gpu",
 }
 """Groups of rows by the names that ``--rows`` takes, and who measures them."""
-
-USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,23 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with that line."""
-        self.exit(USAGE_ERROR, f"training.py: {message} (--help lists all flags)\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """All flags."""
-    made = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = OneLineParser(prog="training.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--smoke", action="store_true", help="the first row at its size, the others tiny: seconds")
     made.add_argument("--rows", nargs="+", choices=list(MODULES), default=list(MODULES), help="only these groups")
     made.add_argument("--labelbench-src", type=_checkout, metavar="DIR", help="checkout of LabelBench, commit 9e23393")
     made.add_argument("--features", type=_file, metavar="FILE.npz", help="real vectors in place of a mixture")
-    made.add_argument("--repeats", type=_count, metavar="R", help="turns of each contestant: 3, in the smoke run 1")
-    made.add_argument("--seeds", type=_count, default=1, metavar="S", help="paired seeds: as many turns at least")
+    made.add_argument("--repeats", type=count, metavar="R", help="turns of each contestant: 3, in the smoke run 1")
+    made.add_argument("--seeds", type=count, default=1, metavar="S", help="paired seeds: as many turns at least")
     made.add_argument(
         "--pools", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()) / "labelbench-pools", help="kept files"
     )
@@ -140,12 +130,6 @@ def _file(told: str) -> Path:
     if not Path(told).is_file():
         raise argparse.ArgumentTypeError(f"there is no file {told}")
     return Path(told)
-
-
-def _count(told: str) -> int:
-    if not told.isdigit() or int(told) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {told}")
-    return int(told)
 
 
 if __name__ == "__main__":

@@ -12,21 +12,27 @@ from pathlib import Path
 from typing import Literal
 
 from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, default_results, plan
-from labelbench_ray.benchmark.state import Ledger, write_json
+from labelbench_ray.api.status import describe_grid
+from labelbench_ray.api.stopping import stops_after_the_round
+from labelbench_ray.benchmark.run_folder import RunFolder, new_run
+from labelbench_ray.benchmark.state import Ledger, State, write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
 from labelbench_ray.errors import LedgerError
+from labelbench_ray.execution.driving import run_all
 from labelbench_ray.execution.evaluations import evaluation_trials
-from labelbench_ray.execution.executor import Executor
+from labelbench_ray.execution.executor import Embedded, Executor
 from labelbench_ray.execution.inputs import on_undecodable
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.preflight import check_schedulable
-from labelbench_ray.execution.progress import Event, Terminal
+from labelbench_ray.execution.progress import Event
+from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.features.stages import stages_in_words
 from labelbench_ray.reporting.write import ReportFiles, summary_lines, write_report
+from labelbench_ray.tracking.background import BackgroundTracker
 from labelbench_ray.tracking.connection import default_uri
 from labelbench_ray.tracking.mlflow import MlflowTracker
-from labelbench_ray.tracking.tracker import BackgroundTracker, NoTracker, Tracker
+from labelbench_ray.tracking.tracker import NoTracker, Tracker
 from labelbench_ray.tracking.view import varying_labels
 
 ExecutorName = Literal["ray", "in_process"]
@@ -62,38 +68,51 @@ def run(
     """Do what is left of a grid, then write its report.
 
     ``executor`` is ``ray`` (a local cluster, or the one at ``address``) or ``in_process``. Failed trials do not stop
-    the others. Ctrl-C keeps what is written; running again goes on. Raises UnschedulableError before anything starts.
+    the others. A first Ctrl-C or SIGTERM lets running trials finish their round, a second one stops at once; running
+    again goes on. Raises UnschedulableError before anything starts.
     """
     prepared = plan(experiment, results, features)
     ledger = Ledger(prepared.results)
     ledger.check_writable()
+    watchers = Watchers(prepared.results, tell)
     for warning in prepared.warnings:
-        tell(f"warning: {warning}")
+        watchers.tell(f"warning: {warning}")
     trials = [planned.trial for planned in prepared.trials]
-    write_json(ledger.root / "experiment.json", {"name": experiment.name, "trials": [trial.id for trial in trials]})
+    write_json(ledger.root / "experiment.json", describe_grid(experiment.name, trials))
     if prepared.nothing_to_do:
-        tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results}")
+        watchers.tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results}")
         return _outcome(prepared, 0, [], interrupted=False, report=_report_if_any(ledger))
-    grid = _Grid(experiment, prepared.results, features, ledger, _tracker(experiment, prepared.results, tell))
-    interrupted = False
+    watchers.began(experiment.name, len(trials), prepared.num_done)
+    tracker = _tracker(experiment, prepared.results, watchers.tell)
+    this_run = new_run(prepared.results.resolve())
+    grid = _Grid(experiment, prepared.results, features, ledger, tracker, watchers, this_run)
+    interrupted, stops = False, stops_after_the_round(this_run, experiment.limits.stop_within_s, watchers.tell)
     try:
-        with executor_for(experiment, executor, address, num_cpus) as chosen:
+        with this_run.driven(), executor_for(experiment, executor, address, num_cpus) as chosen, stops as stopping:
             for _, unit, _ in prepared.units:
                 check_schedulable(unit, chosen.nodes())
             grid.tracker.open()
-            embed_views(chosen, prepared.embed_tasks, tell)
-            grid.run("select", prepared.left, chosen)
-            grid.run("evaluate", grid.evaluations_left(trials), chosen)
+            watchers.emitter = chosen.metrics(experiment.name)
+            watchers.found_done(prepared.num_done, prepared.num_views_stored)
+            embed_views(chosen, prepared.embed_tasks, watchers.tell, watchers.embedding(prepared.embed_tasks))
+            stopping.rounds_may_end = True
+            grid.run_stage("select", prepared.left, chosen)
+            grid.run_stage("evaluate", grid.evaluations_left(trials), chosen)
+        interrupted = this_run.asked_to_stop
     except KeyboardInterrupt:
         interrupted = True
-        tell("interrupted: finished rounds are kept; run the same command again to go on")
-    except BaseException:
+    except BaseException as error:
+        watchers.ended("failed", str(error))
         grid.tracker.close("failed")
         raise
+    if interrupted:
+        watchers.tell("interrupted: finished rounds are kept; run the same command again to go on")
     failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger)])
     report = _report_if_any(ledger)
     _attach_report(grid.tracker, prepared.results, report)
-    grid.tracker.close("interrupted" if interrupted else "failed" if failed else "done")
+    state: State = "interrupted" if interrupted else "failed" if failed else "done"
+    watchers.ended(state)
+    grid.tracker.close(state)
     return _outcome(prepared, grid.num_ran, failed, interrupted=interrupted, report=report)
 
 
@@ -141,12 +160,13 @@ def sync(experiment: Experiment, results: Path | None = None) -> int:
     if not trials:
         raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote with --results")
     tracker = _plain_tracker(experiment, results)
-    failed = any(trial.status().state == "failed" for trial in trials)
+    states = {trial.status().state for trial in trials}
+    order: tuple[State, ...] = ("running", "failed", "interrupted")
     tracker.open()
     for trial in trials:
         tracker.sync_trial(trial)
     _attach_report(tracker, results, _report_if_any(ledger))
-    tracker.close("failed" if failed else "done")
+    tracker.close(next((state for state in order if state in states), "done"))
     return len(trials)
 
 
@@ -159,41 +179,50 @@ class _Grid:
     features: Path
     ledger: Ledger
     tracker: Tracker
+    watchers: Watchers
+    folder: RunFolder
     num_ran: int = 0
     _synced: dict[str, float] = field(default_factory=dict)
     _problems: dict[str, str] = field(default_factory=dict)
     """What was told of trials that failed; the ledger cannot say it of one whose process died."""
 
-    def run(self, title: str, trials: Sequence[Trial | EvaluationTrial], executor: Executor) -> None:
+    def run_stage(self, title: str, trials: Sequence[Trial | EvaluationTrial], executor: Executor) -> None:
         if not trials:
             return
         jobs = [self._job(trial) for trial in trials]
-        finished = sum(self.ledger.trial(trial.id).finished_rounds() for trial in trials)
-        rounds = sum(job.num_rounds for job in jobs) - finished
-        with Terminal(title, trials=len(jobs), rounds=rounds) as terminal:
+        finished = [self.ledger.trial(trial.id).finished_rounds() for trial in trials]
+        with self.watchers.stage(title, jobs, finished) as show:
 
             def watch(event: Event) -> None:
-                terminal(event)
+                show(event)
                 if event.what == "failed":
                     self._problems[event.trial] = event.error
+                    self._stop_at_too_many_failures()
                 now, before = time.monotonic(), self._synced.get(event.trial, float("-inf"))
                 if event.what != "round" or now - before > SYNC_EVERY_S:
                     self._synced[event.trial] = now
                     self.tracker.sync_trial(self.ledger.trial(event.trial))
 
-            executor.run(jobs, watch)
+            run_all(jobs, executor, watch, self.watchers.tell)
         self.num_ran += len(jobs)
+
+    def _stop_at_too_many_failures(self) -> None:
+        most, failed = self.experiment.limits.max_failed_trials, len(self._problems)
+        if most is not None and failed > most and self.folder.may_start_trials:
+            told = f"{failed} trials failed and `limits.max_failed_trials` is {most}"
+            self.folder.start_no_more(told)
+            self.watchers.tell(f"{told}: running trials are finished, no new one is started")
 
     def evaluations_left(self, trials: Sequence[Trial]) -> list[EvaluationTrial]:
         found = evaluation_trials(self.experiment, trials, self.ledger)
         return [one for one in found if self.ledger.trial(one.id).status().state != "done"]
 
     def failures(self, trials: Sequence[Trial | EvaluationTrial]) -> list[tuple[str, str]]:
-        """Every trial that is not done after all have ended, and why."""
-        found = []
+        """Every trial that is not done after all have ended, and why; only what failed, where no more were begun."""
+        found, all_were_begun = [], self.folder.may_start_trials
         for trial in trials:
             status = self.ledger.trial(trial.id).status()
-            if status.state != "done":
+            if status.state != "done" and (all_were_begun or trial.id in self._problems):
                 reason = self._problems.get(trial.id) or status.error or "it did not end; see `labelbench status`"
                 found.append((self._job(trial).name, reason))
         return found
@@ -206,6 +235,8 @@ class _Grid:
             features=self.features.resolve(),
             selection=self.experiment.selection,
             resources=self.experiment.resources,
+            limits=self.experiment.limits,
+            run=self.folder,
         )
 
 
@@ -225,13 +256,18 @@ def executor_for(
         yield executor
 
 
-def embed_views(executor: Executor, tasks: Sequence[EmbedTask], tell: Callable[[str], None]) -> None:
+def embed_views(
+    executor: Executor,
+    tasks: Sequence[EmbedTask],
+    tell: Callable[[str], None],
+    embedded: Embedded = lambda _: None,
+) -> None:
     """Embed what is missing. Raises FeatureStoreError, DataError or WeightsError."""
     if not tasks:
         return
     views = sum(len(task.keys) for task in tasks)
     tell(f"embed: {views} views, {sum(len(task.keys) * task.num_rows for task in tasks)} rows")
-    executor.embed(tasks)
+    executor.embed(tasks, embedded)
     for task in tasks:
         for key, rows in zip(task.keys, finish(task, on_undecodable(task.keys[0].dataset)), strict=True):
             told = stages_in_words(task.num_rows, rows.seconds)
@@ -243,7 +279,12 @@ def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:
     if address == "off":
         return NoTracker()
     varies = varying_labels([{"labels": trial.labels()} for trial in experiment.trials()])
-    return MlflowTracker(default_uri(results) if address == "auto" else address, experiment.name, varies=varies)
+    return MlflowTracker(
+        default_uri(results) if address == "auto" else address,
+        experiment.name,
+        varies=varies,
+        register_models=experiment.tracking.register_models,
+    )
 
 
 def _tracker(experiment: Experiment, results: Path, tell: Callable[[str], None]) -> Tracker:

@@ -10,7 +10,7 @@ from labelbench_ray.config import EvaluationTrial, Experiment, Trial, label
 from labelbench_ray.datasets.base import DatasetCard, OpenDataset
 from labelbench_ray.errors import SpecError
 from labelbench_ray.execution.evaluations import evaluation_trials, num_to_come
-from labelbench_ray.execution.inputs import Reader, embed_tasks
+from labelbench_ray.execution.inputs import Reader, embed_tasks, num_stored_views
 from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
 from labelbench_ray.features.embedding import EmbedTask
 from labelbench_ray.strategies.base import PoolShape
@@ -36,7 +36,9 @@ class PlannedTrial:
     @property
     def models(self) -> list[str]:
         """What trains each round: the same in all of them but for a blend."""
-        return [label(trainer_at(self.trial.trainer, index)) for index in range(self.trial.schedule.rounds)]
+        trainer = self.trial.trainer
+        names = {id(part): label(part) for part in trainers_of(trainer)}
+        return [names[id(trainer_at(trainer, index))] for index in range(self.trial.schedule.rounds)]
 
     @property
     def done(self) -> bool:
@@ -71,6 +73,8 @@ class Plan:
     """Evaluations of the other trials, at most: sets that turn out equal are scored once."""
     embed_tasks: list[EmbedTask]
     """Views that are not stored yet."""
+    num_views_stored: int
+    """Views that are, of those that what is left reads."""
     units: list[tuple[str, Unit, int]]
     """(stage, what one trial of it occupies, how many trials)"""
     selections: dict[str, int]
@@ -131,6 +135,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
         evaluations=evaluations,
         num_evaluations_to_come=num_to_come(experiment, left),
         embed_tasks=tasks,
+        num_views_stored=num_stored_views(readers, features, experiment.resources.kind),
         units=_units(experiment, trials, bool(tasks)),
         selections=selections,
         warnings=warnings,

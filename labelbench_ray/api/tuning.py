@@ -17,7 +17,7 @@ from labelbench_ray.execution.executor import Executor
 from labelbench_ray.execution.in_process import InProcess
 from labelbench_ray.execution.inputs import embed_tasks
 from labelbench_ray.execution.preflight import check_schedulable
-from labelbench_ray.execution.progress import Terminal
+from labelbench_ray.execution.terminal import Terminal
 from labelbench_ray.execution.tuning import Search, run_here
 from labelbench_ray.execution.tuning_ledger import Measurement, TuningLedger, Verdict
 from labelbench_ray.execution.tuning_measure import SPLITS_READ, Bench, TuningJob, readers

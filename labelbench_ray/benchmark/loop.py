@@ -27,6 +27,7 @@ from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Scores, ShardRows, Sprea
 from labelbench_ray.strategies.base import SelectionRequest
 from labelbench_ray.trainers.base import EncoderLoader, Fitted, Trainer, TrainingData
 from labelbench_ray.trainers.blend import trainer_at
+from labelbench_ray.trainers.passes import images_of_a_pass, with_passes_of
 from labelbench_ray.types import Ask, Ids, Images, Labels, Launch, Rows, Split, Task
 
 Batch = tuple[Ids, Labels]
@@ -55,6 +56,8 @@ class TrialInputs:
     device: str
     features_from: tuple[str, ...] = ()
     """Kinds of machine, other than this one, that made the features."""
+    micro_batch_size: int | None = None
+    """Images of a pass, where memory did not do for those that the trial asks for."""
     shards: int = 1
     threads: int = 1
     memory_bytes: int = DEFAULT_MEMORY_BYTES
@@ -191,7 +194,7 @@ def _train_and_measure(
         round_index=round_index,
     )
     started = time.perf_counter()
-    fitted = trial.trainer.fit(data)
+    fitted = with_passes_of(trial.trainer, inputs.micro_batch_size).fit(data)
     trained = time.perf_counter()
     scores = KeptProbabilities(fitted.scores["train"], inputs.memory_bytes // KEPT_SHARE)
     values = inputs.evaluator.measure({**fitted.scores, "train": scores}, pool)
@@ -298,6 +301,13 @@ def _row_key(trial: Trial | EvaluationTrial, inputs: TrialInputs, round_index: i
         num_labeled=pool.num_labeled,
         bought=pool.fingerprint(),
         initial=initial,
-        numeric_class=" + features from ".join([numeric_class(inputs.device), *inputs.features_from]),
+        numeric_class=_numeric_class(inputs, trainer_at(trial.trainer, round_index)),
         cheats=strategy.needs.hidden_labels,
     )
+
+
+def _numeric_class(inputs: TrialInputs, trainer: Trainer) -> str:
+    told = " + features from ".join([numeric_class(inputs.device), *inputs.features_from])
+    if inputs.micro_batch_size is None or images_of_a_pass(trainer) is None:
+        return told
+    return f"{told} + micro_batch_size {inputs.micro_batch_size}"

@@ -8,11 +8,11 @@ import traceback
 
 from cyclopts import CycloptsError
 
-from labelbench_ray.cli import lookup, results, study
+from labelbench_ray.cli import lookup, plan, results, study, watching
 from labelbench_ray.cli.app import app
 from labelbench_ray.errors import LabelBenchError
 
-__all__ = ["app", "lookup", "main", "results", "study"]
+__all__ = ["app", "lookup", "main", "plan", "results", "study", "watching"]
 
 
 def main(arguments: list[str] | None = None) -> None:

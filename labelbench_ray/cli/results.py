@@ -1,4 +1,4 @@
-"""Commands that look at results: status, report, sync, ui."""
+"""Commands that show results: report, sync, ui."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,46 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json, table
-from labelbench_ray.errors import LedgerError
-
-
-@app.command(group=RESULTS)
-def status(results: Annotated[Path, Parameter(help="Results folder.")], *, json_: Json = False) -> int:
-    """Print the state of every trial of a results folder, also while another process runs it.
-
-    Example: `labelbench status results/quickstart`
-    """
-    from labelbench_ray.benchmark.state import Ledger
-
-    ledger = Ledger(results)
-    if not (results / "trials").is_dir():
-        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
-    rows = [(trial.trial_id, trial.description(), trial.status()) for trial in ledger.trials()]
-    if json_:
-        print_json(
-            [
-                {"trial": name, "kind": told.get("kind"), "labels": told.get("labels", {}), **asdict(state)}
-                for name, told, state in rows
-            ]
-        )
-        return 0
-    table(
-        ["trial", "kind", "trainer", "strategy", "seed", "rounds", "state", "error"],
-        [
-            [
-                name,
-                told.get("kind"),
-                *(told.get("labels", {}).get(part) for part in ("trainer", "strategy")),
-                told.get("seed"),
-                state.finished_rounds,
-                state.state,
-                state.error,
-            ]
-            for name, told, state in rows
-        ],
-    )
-    return 0
+from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json
 
 
 @app.command(group=RESULTS)

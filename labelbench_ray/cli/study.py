@@ -1,4 +1,4 @@
-"""Commands that do a study: plan, run, embed, tune."""
+"""Commands that do a study: run, stop, embed, tune."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +41,9 @@ def run(
 ) -> int:
     """Run what is left of a grid, then write its report. Run it again to go on after a stop.
 
+    A first Ctrl-C or SIGTERM lets running trials finish their round, a second one stops at once; both end with 130.
+    Several runs of one grid share the work, also from several machines. `limits` in the file say what is tried again.
+
     Example: `labelbench run experiments/quickstart.yaml --set seeds=5`
     """
     from labelbench_ray.api import grid
@@ -64,56 +67,19 @@ def run(
 
 
 @app.command(group=STUDY)
-def plan(
-    file: File,
-    *,
-    set_: Set = None,
-    results: Results = None,
-    features: Features = DEFAULT_FEATURES,
-    json_: Json = False,
-) -> int:
-    """Print the grid, what is done already, what must be embedded and what it needs to be scheduled. Starts nothing.
+def stop(results: Annotated[Path, Parameter(help="Results folder.")]) -> int:
+    """Ask whoever runs a grid, on whatever machine, to stop after the round: as Ctrl-C there. Nothing is lost.
 
-    Example: `labelbench plan experiments/quickstart.yaml`
+    Example: `labelbench stop results/quickstart`
     """
-    from labelbench_ray.api import planning
-    from labelbench_ray.strategies.select import binary_size
+    from labelbench_ray.api import stopping
 
-    prepared = planning.plan(load(file, set_), results, features)
-    if json_:
-        print_json(_plan_data(prepared))
-        return 0
-    table(
-        ["trial", "dataset", "encoder", "trainer", "strategy", "seed", "rounds", "state"],
-        [
-            [
-                planned.trial.id,
-                *(planned.trial.labels()[part] for part in ("dataset", "encoder", "trainer", "strategy")),
-                planned.trial.seed,
-                f"{planned.status.finished_rounds}/{planned.trial.schedule.rounds}",
-                planned.status.state or "to do",
-            ]
-            for planned in prepared.trials
-        ],
-    )
-    print(f"\n{len(prepared.trials)} trials, {prepared.num_done} done, results in {prepared.results}")
-    for task in prepared.embed_tasks:
-        views = ", ".join(sorted({key.view.kind for key in task.keys}))
-        print(f"to embed: {task.num_rows} rows of {task.keys[0].split} in {len(task.keys)} views ({views})")
-    for told in prepared.blends:
-        print(told)
-    if prepared.experiment.evaluate:
-        _print_evaluations(prepared)
-    for stage, unit, count in prepared.units:
-        needs = " + ".join(
-            ", ".join(f"{amount:g} {name}" for name, amount in bundle.items()) for bundle in unit.bundles
-        )
-        print(f"to schedule: {stage}: {count} x {unit.layout}, each with {needs}")
-    allowed = prepared.experiment.selection.memory_gib
-    for strategy, least in prepared.selections.items():
-        print(f"to select: {strategy} needs at least {binary_size(least)}, may keep {allowed:g} GiB")
-    for warning in prepared.warnings:
-        tell(f"warning: {warning}")
+    asked = stopping.stop(results)
+    for run in asked:
+        driver = run.driver()
+        tell(f"asked {driver.in_words if driver else run.name} to stop; running trials finish their round")
+    if not asked:
+        tell(f"nothing runs in {results}")
     return 0
 
 
@@ -207,70 +173,3 @@ def _short(value: Any) -> Any:
 
 def _tuned_data(outcome: Any) -> dict[str, Any]:
     return {**asdict(outcome), "failed": [list(pair) for pair in outcome.failed]}
-
-
-def _print_evaluations(prepared: Any) -> None:
-    if prepared.evaluations:
-        print()
-        table(
-            ["evaluation", "trainer", "set bought by", "labels", "seed", "state"],
-            [
-                [
-                    planned.trial.id,
-                    *(planned.trial.labels()[part] for part in ("trainer", "strategy")),
-                    len(planned.trial.ids_L),
-                    planned.trial.seed,
-                    planned.status.state or "to do",
-                ]
-                for planned in prepared.evaluations
-            ],
-        )
-    told = f"{len(prepared.evaluations)} evaluations of finished trials, {prepared.num_evaluated} done"
-    print(f"{told}; at most {prepared.num_evaluations_to_come} more when the other trials are done")
-
-
-def _plan_data(prepared: Any) -> dict[str, Any]:
-    return {
-        "experiment": prepared.experiment.name,
-        "results": str(prepared.results),
-        "trials": [
-            {
-                "trial": planned.trial.id,
-                **planned.trial.labels(),
-                "seed": planned.trial.seed,
-                "rounds": planned.trial.schedule.rounds,
-                "finished_rounds": planned.status.finished_rounds,
-                "state": planned.status.state,
-                "models": planned.models,
-            }
-            for planned in prepared.trials
-        ],
-        "to_embed": [
-            {"split": key.split, "view": key.view.kind, "index": key.view.index, "rows": task.num_rows}
-            for task in prepared.embed_tasks
-            for key in task.keys
-        ],
-        "to_schedule": [
-            {"stage": stage, "layout": unit.layout, "count": count, "bundles": [dict(one) for one in unit.bundles]}
-            for stage, unit, count in prepared.units
-        ],
-        "to_select": [
-            {"strategy": strategy, "least_memory_bytes": least} for strategy, least in prepared.selections.items()
-        ],
-        "evaluations": {
-            "known": len(prepared.evaluations),
-            "done": prepared.num_evaluated,
-            "to_come_at_most": prepared.num_evaluations_to_come,
-            "trials": [
-                {
-                    "trial": planned.trial.id,
-                    **planned.trial.labels(),
-                    "seed": planned.trial.seed,
-                    "num_labeled": len(planned.trial.ids_L),
-                    "state": planned.status.state,
-                }
-                for planned in prepared.evaluations
-            ],
-        },
-        "warnings": prepared.warnings,
-    }

@@ -2,9 +2,9 @@
 
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from labelbench_ray.encoders.base import ENCODERS, Encoder
 from labelbench_ray.errors import SpecError, UnknownKeyError
@@ -123,6 +123,8 @@ class Tracking(Part):
 
     mlflow: str = "auto"
     """``auto`` (an sqlite file in the results folder), ``off``, or any MLflow tracking address."""
+    register_models: str | None = None
+    """The registered model in MLflow that gets the models of finished evaluations as versions; none when absent."""
 
     @field_validator("mlflow", mode="before")
     @classmethod
@@ -137,6 +139,19 @@ class Tracking(Part):
             known = ", ".join(TRACKING_SCHEMES)
             raise SpecError("tracking.mlflow", f"expected auto, off or an address ({known}://...), got {value!r}")
         return value
+
+    @field_validator("register_models")
+    @classmethod
+    def _name_mlflow_takes(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or set(value) & set("/:")):
+            raise SpecError("tracking.register_models", f"expected a name without / and :, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _registering_needs_mlflow(self) -> Self:
+        if self.register_models and self.mlflow == "off":
+            raise SpecError("tracking.register_models", f"{self.register_models!r} needs MLflow, and `mlflow` is off")
+        return self
 
 
 def checked(model: Callable[..., Any], values: Any, where: str) -> Any:

@@ -1,7 +1,7 @@
 """Which bought sets are scored by another model: found in the ledger, each set once whoever bought it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,14 +21,21 @@ def evaluation_trials(experiment: Experiment, trials: Sequence[Trial], ledger: L
     return list(found.values())
 
 
+def sets_to_come(experiment: Experiment, trials: Sequence[Trial]) -> Iterator[tuple[Evaluation, Trial, int]]:
+    """What these trials will ask for when they are done: (evaluation, trial, labels); equal sets are scored once."""
+    for evaluation, trial in itertools.product(experiment.evaluate, trials):
+        if evaluation.scores(trial.strategy.name, trial.seed):
+            budgets = trial.schedule.budgets()
+            yield from (
+                (evaluation, trial, budget)
+                for budget in budgets
+                if evaluation.wants(budget, last=budget == budgets[-1])
+            )
+
+
 def num_to_come(experiment: Experiment, trials: Sequence[Trial]) -> int:
-    """How many evaluations these trials will ask for when they are done, at most: equal sets are scored once."""
-    return sum(
-        evaluation.wants(budget, last=budget == trial.schedule.budgets()[-1])
-        for evaluation, trial in itertools.product(experiment.evaluate, trials)
-        if evaluation.scores(trial.strategy.name, trial.seed)
-        for budget in trial.schedule.budgets()
-    )
+    """How many evaluations these trials will ask for when they are done, at most."""
+    return sum(1 for _ in sets_to_come(experiment, trials))
 
 
 def _of_trial(evaluation: Evaluation, trial: Trial, ledger: Ledger) -> list[EvaluationTrial]:

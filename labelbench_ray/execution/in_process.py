@@ -1,10 +1,14 @@
 """Everything in this process, one trial after another: for tests, debugging and machines without Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from labelbench_ray.execution.job import TrialJob, round_event, run_job
+from labelbench_ray.execution.attempt import run_job
+from labelbench_ray.execution.executor import Embedded
+from labelbench_ray.execution.job import TrialJob
+from labelbench_ray.execution.metrics import Emitter, Silent
 from labelbench_ray.execution.preflight import MEMORY, Node
-from labelbench_ray.execution.progress import Event, Watch
+from labelbench_ray.execution.progress import Watch
+from labelbench_ray.execution.slots import Stock, work
 from labelbench_ray.features.embedding import EmbedTask, embed_missing
 from labelbench_ray.shards import spread_locally
 from labelbench_ray.trainers.launch import launch_inline
@@ -21,23 +25,25 @@ class InProcess:
         there = {"CPU": float(psutil.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
         return [there | {MEMORY: float(psutil.virtual_memory().total)}]
 
-    def embed(self, tasks: Sequence[EmbedTask]) -> None:
+    def metrics(self, experiment: str) -> Emitter:
+        """Nobody scrapes this process."""
+        return Silent()
+
+    def embed(self, tasks: Sequence[EmbedTask], embedded: Embedded = lambda _: None) -> None:
         """Make missing shards, one after another."""
         for task in tasks:
-            embed_missing(task)
+            _embed(task, embedded)
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:
         """Run every job in order."""
-        for job in jobs:
-            run_watched(job, watch)
+        stock = Stock.of(jobs, _as_it_is)
+        for event in work(stock, lambda job: run_job(job, launch_inline, spread_locally)):
+            watch(event)
 
 
-def run_watched(job: TrialJob, watch: Watch) -> None:
-    """Run one job here, telling its events; an error ends the job, not the caller."""
-    try:
-        for done in run_job(job, launch_inline, spread_locally):
-            watch(round_event(job, done))
-    except Exception as error:
-        watch(Event(trial=job.trial.id, name=job.name, what="failed", error=str(error)))
-    else:
-        watch(Event(trial=job.trial.id, name=job.name, what="done"))
+def _as_it_is(job: TrialJob) -> Callable[[], TrialJob]:
+    return lambda: job
+
+
+def _embed(task: EmbedTask, embedded: Embedded) -> None:
+    embed_missing(task, lambda shard: embedded((shard.last - shard.first) * len(task.keys)))

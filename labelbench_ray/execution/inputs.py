@@ -46,26 +46,37 @@ def embed_tasks(
     One task a split: its views come from one decoding.
     """
     store = FeatureStore(features)
-    seen: list[tuple[object, ...]] = []
-    lacking: dict[str, FeatureKey] = {}
-    for reader in readers:
-        parts = (reader.dataset, reader.encoder, reader.features, reader.trainer.needs)
-        if reader.trainer.needs.features and parts not in seen:
-            seen.append(parts)
-            keys = {key.fingerprint(): key for key in _keys(*parts, device, splits)}
-            lacking |= {name: key for name, key in keys.items() if not store.is_complete(key)}
     of_split: dict[str, list[FeatureKey]] = {}
-    for key in lacking.values():
-        of_split.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
+    for key in _views_read(readers, device, splits):
+        if not store.is_complete(key):
+            of_split.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
     return [
         EmbedTask(
             keys=tuple(keys),
             num_rows=keys[0].dataset.open().card.num_examples[keys[0].split],
-            store_root=store.root,
+            store_root=store.root.resolve(),  # an actor on a cluster has another working folder
             device=device,
         )
         for keys in of_split.values()
     ]
+
+
+def num_stored_views(readers: Iterable[Reader], features: Path, device: str) -> int:
+    """How many of the views that these trainers read are stored already."""
+    store = FeatureStore(features)
+    return sum(store.is_complete(key) for key in _views_read(readers, device, SPLITS))
+
+
+def _views_read(readers: Iterable[Reader], device: str, splits: Sequence[Split]) -> Iterable[FeatureKey]:
+    """Every view that these trainers read, once."""
+    seen: list[tuple[object, ...]] = []
+    keys: dict[str, FeatureKey] = {}
+    for reader in readers:
+        parts = (reader.dataset, reader.encoder, reader.features, reader.trainer.needs)
+        if reader.trainer.needs.features and parts not in seen:
+            seen.append(parts)
+            keys |= {key.fingerprint(): key for key in _keys(*parts, device, splits)}
+    return keys.values()
 
 
 def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> TrialInputs:

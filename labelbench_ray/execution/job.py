@@ -1,17 +1,13 @@
-"""One trial as a job that any process can run: open what it reads, hold its folder, run it, leave a clear state."""
+"""One trial as a job that any process can run (attempt.py), and how people call it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelbench_ray.benchmark.loop import MakeSpread, RoundDone, run_evaluation, run_trial
-from labelbench_ray.benchmark.provenance import describe_trial
-from labelbench_ray.benchmark.state import Ledger
-from labelbench_ray.config import EvaluationTrial, Resources, Selection, Trial
-from labelbench_ray.errors import LabelBenchError
-from labelbench_ray.execution.inputs import open_inputs
+from labelbench_ray.benchmark.loop import RoundDone
+from labelbench_ray.benchmark.run_folder import RunFolder
+from labelbench_ray.benchmark.state import Ledger, TrialLedger
+from labelbench_ray.config import EvaluationTrial, Limits, Resources, Selection, Trial
 from labelbench_ray.execution.progress import Event
-from labelbench_ray.types import Launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +20,19 @@ class TrialJob:
     features: Path
     selection: Selection
     resources: Resources
+    limits: Limits
+    run: RunFolder
+    """The run of the grid that it is part of."""
 
     @property
     def name(self) -> str:
-        """How people call it: ``badge seed 2``, or ``finetune of badge@100 seed 2``."""
-        labels = self.trial.labels()
-        if isinstance(self.trial, EvaluationTrial):
-            return f"{labels['trainer']} of {labels['strategy']}@{len(self.trial.ids_L)} seed {self.trial.seed}"
-        return f"{labels['strategy']} seed {self.trial.seed}"
+        """How people call it."""
+        return trial_name(self.trial)
+
+    @property
+    def ledger(self) -> TrialLedger:
+        """Its folder."""
+        return Ledger(self.results).trial(self.trial.id)
 
     @property
     def num_rounds(self) -> int:
@@ -39,36 +40,12 @@ class TrialJob:
         return self.trial.schedule.rounds if isinstance(self.trial, Trial) else 1
 
 
-def run_job(job: TrialJob, launch: Launch, make_spread: MakeSpread) -> Iterator[RoundDone]:
-    """Run what the ledger lacks of a job, yielding each round once it is on disk.
-
-    Any error is written to the trial's state before it is raised again; nothing finished is lost.
-    """
-    import torch
-
-    torch.set_num_threads(1)  # set, not inherited: a sum's order, and so its last bit, may depend on it
-    ledger = Ledger(job.results).trial(job.trial.id)
-    with ledger.lock():
-        if ledger.status().state == "done":
-            return
-        try:
-            ledger.write_description(describe_trial(job.trial, job.experiment, job.resources.kind))
-            ledger.mark("running")
-            inputs = open_inputs(job, launch, make_spread)
-            if isinstance(job.trial, Trial):
-                yield from run_trial(job.trial, inputs, ledger)
-            else:
-                yield from run_evaluation(job.trial, inputs, ledger)
-        except LabelBenchError as error:
-            ledger.mark("failed", str(error))
-            raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            ledger.mark("interrupted")
-            raise
-        except Exception as error:
-            ledger.mark("failed", f"{type(error).__name__}: {error}")
-            raise
-        ledger.mark("done")
+def trial_name(trial: Trial | EvaluationTrial) -> str:
+    """How people call a trial: ``badge seed 2``, or ``finetune of badge@100 seed 2``."""
+    labels = trial.labels()
+    if isinstance(trial, EvaluationTrial):
+        return f"{labels['trainer']} of {labels['strategy']}@{len(trial.ids_L)} seed {trial.seed}"
+    return f"{labels['strategy']} seed {trial.seed}"
 
 
 def round_event(job: TrialJob, done: RoundDone) -> Event:
@@ -78,6 +55,7 @@ def round_event(job: TrialJob, done: RoundDone) -> Event:
         name=job.name,
         what="round",
         round=done.round,
+        is_last=done.round + 1 == job.num_rounds,
         num_labeled=done.num_labeled,
         test_accuracy=done.values["test"].get("accuracy"),
         costs=dict(done.costs),

@@ -1,15 +1,29 @@
-"""One clean live view of a grid: trials, rounds, the current metric and the time left; plain lines off a terminal."""
+"""What is told of a grid while it runs: its events, and what they add up to.
 
-import sys
+A trial's process makes events, the driver hears them. Who shows them (terminal.py), writes them down (journal.py) or
+counts them for Prometheus (metrics.py) gets them all, in the order in which they arrived.
+"""
+
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TextIO
+from typing import Literal, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+What = Literal["started", "round", "done", "failed", "retry", "interrupted"]
+Standing = Literal["waiting", "running", "done", "failed", "interrupted"]
 
-PLAIN_INTERVAL_S = 10.0
+STANDINGS: tuple[Standing, ...] = ("waiting", "running", "done", "failed", "interrupted")
+"""Where a trial can stand, in the order in which people ask for it."""
+
+_AFTER: dict[What, Standing] = {
+    "started": "running",
+    "round": "running",
+    "done": "done",
+    "failed": "failed",
+    "retry": "waiting",
+    "interrupted": "interrupted",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +33,21 @@ class Event:
     trial: str
     name: str
     """How the trial is called in tables."""
-    what: Literal["round", "done", "failed", "retry"]
+    what: What
+    at: float = field(default_factory=time.time)
+    """When, in seconds since 1970, by the clock of the process that made it."""
     round: int = 0
+    is_last: bool = False
+    """Of a round: no other follows."""
     num_labeled: int = 0
     test_accuracy: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     """Of a round: seconds of its stages, by name, and what else it cost."""
     error: str = ""
+    reason: str = ""
+    """Of a failure or a retry: its kind, in a word or two, such as ``out of memory``."""
+    host: str = ""
+    """Where the trial runs, when it started."""
     note: str = ""
     """What to show of it where a budget and a test accuracy do not tell it."""
 
@@ -38,86 +60,62 @@ class Watch(Protocol):
         ...
 
 
-@dataclass
-class Terminal:
-    """Shows a stage's progress on stderr. Use as a context manager around the stage."""
+class Tally:
+    """Where every trial of a stage stands, how fast rounds end, and when the last will."""
 
-    title: str
-    trials: int
-    rounds: int
-    """Rounds still to do in all trials."""
-    stream: TextIO = field(default_factory=lambda: sys.stderr)
-    clock: Callable[[], float] = time.monotonic
-
-    def __enter__(self) -> "Terminal":
-        self._done_rounds = self._done_trials = self._failed = 0
-        self._started = self._last_line = self.clock()
+    def __init__(self, trials: int, rounds: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """``rounds`` are those still to do in all trials together."""
+        self.trials, self.rounds = trials, rounds
+        self.done_rounds = 0
+        self.retries: Counter[str] = Counter()
+        self._clock = clock
+        self._standing: dict[str, Standing] = {}
+        self._count = {**dict.fromkeys(STANDINGS, 0), "waiting": trials}
         self._first_round: float | None = None
-        self._live: Progress | None = None
-        if self.stream.isatty():
-            self._live = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("rounds  {task.fields[note]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=Console(file=self.stream),
-            )
-            self._task = self._live.add_task(self.title, total=self.rounds, note="starting")
-            self._live.start()
-        else:
-            print(f"{self.title}: {self.trials} trials, {self.rounds} rounds", file=self.stream, flush=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-        else:
-            self._line()
 
     def __call__(self, event: Event) -> None:
-        """Count an event and show it."""
+        """Count an event."""
+        now, before = _AFTER[event.what], self._standing.get(event.trial, "waiting")
+        self._standing[event.trial] = now
+        self._count[before] -= 1
+        self._count[now] += 1
+        if event.what == "retry":
+            self.retries[event.reason or "process died"] += 1
         if event.what == "round":
-            self._first_round = self._first_round or self.clock()
-            self._done_rounds += 1
-        else:
-            self._done_trials += event.what == "done"
-            self._failed += event.what == "failed"
-        if event.what in {"failed", "retry"}:
-            self._say(f"{event.name}: {event.what}: {event.error}")
-        if self._live:
-            self._live.update(self._task, completed=self._done_rounds, note=self._note(event))
-        elif self.clock() - self._last_line > PLAIN_INTERVAL_S:
-            self._line()
+            self._first_round = self._clock() if self._first_round is None else self._first_round
+            self.done_rounds += 1
 
-    def _note(self, event: Event) -> str:
-        trials = f"{self._done_trials}/{self.trials} trials"
-        failed = f", {self._failed} failed" if self._failed else ""
-        metric = (
-            f"  {event.name} @{event.num_labeled}: {event.test_accuracy:.1%}" if event.test_accuracy is not None else ""
-        )
-        return f"{trials}{failed}{metric}" + (f"  {event.note}" if event.note else "")
+    @property
+    def standings(self) -> dict[Standing, int]:
+        """How many trials stand where. Those never heard of wait."""
+        return {standing: max(0, self._count[standing]) for standing in STANDINGS}
 
-    def _line(self) -> None:
-        self._last_line = self.clock()
-        elapsed = self.clock() - self._started
-        left = self._seconds_left()
-        told = "" if not left else f", about {left:.0f} s left"
-        failed = f", {self._failed} failed" if self._failed else ""
-        counts = f"{self._done_trials}/{self.trials} trials, {self._done_rounds}/{self.rounds} rounds"
-        print(f"{self.title}: {counts}{failed}, {elapsed:.0f} s{told}", file=self.stream, flush=True)
+    @property
+    def rounds_left(self) -> int:
+        """Rounds still to come; none once no trial waits or runs, whatever those that failed left undone."""
+        standings = self.standings
+        going = standings["waiting"] + standings["running"]
+        return max(0, self.rounds - self.done_rounds) if going else 0
 
-    def _seconds_left(self) -> float | None:
-        """From the rate since the first round: processes start slowly, rounds do not."""
-        if self._first_round is None or self._done_rounds < 2:
+    @property
+    def seconds_a_round(self) -> float | None:
+        """Pace of all trials together since the first round: processes start slowly, rounds do not."""
+        if self._first_round is None or self.done_rounds < 2:
             return None
-        pace = (self.clock() - self._first_round) / (self._done_rounds - 1)
-        return pace * (self.rounds - self._done_rounds)
+        return (self._clock() - self._first_round) / (self.done_rounds - 1)
 
-    def _say(self, text: str) -> None:
-        if self._live:
-            self._live.console.print(text, markup=False)
-        else:
-            print(text, file=self.stream, flush=True)
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far."""
+        pace = self.seconds_a_round
+        return None if pace is None else pace * self.rounds_left
+
+
+def duration(seconds: float) -> str:
+    """For people: ``42 s``, ``3 min 20 s``, ``5 h 12 min``, ``2 d 3 h``."""
+    whole = max(0, round(seconds))
+    for size, unit, smaller, smaller_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
+    return f"{whole} s"

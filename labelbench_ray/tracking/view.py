@@ -8,11 +8,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from labelbench_ray.benchmark.results import COST
 from labelbench_ray.benchmark.state import TrialStatus
 from labelbench_ray.identity import digest
 
 LABELS = ("dataset", "encoder", "trainer", "strategy", "oracle", "schedule")
 """What a trial is made of, in the order a reader asks for it."""
+
+NUMERIC_CLASS = "labelbench.numeric_class"
+"""Tag, made from rows."""
+
+SERIES = "labelbench.series"
+"""Tag: what the seeds of one trial have in common. One key, because MLflow cuts the names of groups by several."""
 
 ROUND = "round"
 """The metric that marks a round as shown; logged with the round's other metrics, ascending."""
@@ -54,18 +61,28 @@ def rounds_of(rows: pa.Table) -> list[RoundMetrics]:
     found: dict[int, tuple[int, dict[str, float]]] = {}
     columns = (rows[name].to_pylist() for name in ("round", "num_labeled", "split", "metric", "value"))
     for round_index, num_labeled, split, metric, value in zip(*columns, strict=True):
-        found.setdefault(round_index, (num_labeled, {}))[1][clean_key(f"{split}/{metric}")] = value
+        found.setdefault(round_index, (num_labeled, {}))[1][metric_key(split, metric)] = value
     return [RoundMetrics(round=r, num_labeled=found[r][0], values=found[r][1]) for r in sorted(found)]
 
 
-def run_name(description: Description, trial_id: str, varies: Iterable[str], num_labeled: int | None) -> str:
-    """Name of a trial's run: what tells it from its neighbours, strategy always, seed last.
+def metric_key(split: str, metric: str) -> str:
+    """Name of a metric; seconds and memory go where MLflow keeps what a machine did, not among the scores.
+
+    >>> metric_key("test", "accuracy"), metric_key("cost", "train_s"), metric_key("cost", "annotation_rounds")
+    ('test/accuracy', 'system/train_s', 'cost/annotation_rounds')
+    """
+    is_of_machine = split == COST and metric.endswith(("_s", "_gib"))
+    return clean_key(f"{'system' if is_of_machine else split}/{metric}")
+
+
+def series_name(description: Description, trial_id: str, varies: Iterable[str], num_labeled: int | None) -> str:
+    """What a trial has in common with its other seeds: what tells it from its neighbours, strategy always.
 
     >>> told = {"labels": {"dataset": "cifar10", "trainer": "finetune", "strategy": "margin"}, "seed": 0}
-    >>> run_name(told, "", ["dataset"], None)
-    'cifar10 · margin · seed 0'
-    >>> run_name({**told, "kind": "evaluation"}, "", [], 100)
-    'finetune of margin@100 · seed 0'
+    >>> series_name(told, "", ["dataset"], None)
+    'cifar10 · margin'
+    >>> series_name({**told, "kind": "evaluation"}, "", [], 100)
+    'finetune of margin@100'
     """
     labels = description.get("labels", {})
     shown = set(varies) | {"strategy"}
@@ -74,8 +91,12 @@ def run_name(description: Description, trial_id: str, varies: Iterable[str], num
         shown -= {"trainer"}
         who = f"{labels.get('trainer', 'evaluation')} of {who}" + (f"@{num_labeled}" if num_labeled is not None else "")
     parts = [who if label == "strategy" else labels.get(label) for label in LABELS if label in shown]
-    seed = [f"seed {description['seed']}"] if "seed" in description else []
-    return " · ".join([part for part in parts if part] + seed)
+    return " · ".join(part for part in parts if part)
+
+
+def run_name(series: str, description: Description) -> str:
+    """Name of a trial's run: its series, and the seed last."""
+    return f"{series} · seed {description['seed']}" if "seed" in description else series
 
 
 def varying_labels(descriptions: Iterable[Description]) -> tuple[str, ...]:
@@ -116,7 +137,7 @@ def tags_of(trial_id: str, description: Description, status: TrialStatus, rows: 
     if "kind" in description:
         tags["labelbench.kind"] = description["kind"]
     if rows.num_rows:
-        tags["labelbench.numeric_class"] = " | ".join(sorted(set(rows["numeric_class"].to_pylist())))
+        tags[NUMERIC_CLASS] = " | ".join(sorted(set(rows["numeric_class"].to_pylist())))
         tags["labelbench.cheats"] = _text(any(rows["cheats"].to_pylist()))
     if status.error:
         tags["labelbench.error"] = status.error
@@ -148,23 +169,31 @@ def bought_as_table(bought: pa.Table) -> dict[str, Any]:
 
 
 def shared_view(metrics: Iterable[str], varies: Iterable[str]) -> str:
-    """The state of MLflow's page of runs: selections without their parent, mean over seeds, test metrics in sight."""
+    """The state of MLflow's page of runs: selections without their parent, mean over seeds, test metrics in sight.
+
+    The page reads 100 runs at a time and draws those: sorted by seed, they are a balanced comparison.
+    """
     shown = [name for name in sorted(set(metrics)) if name.startswith("test/")][:_MAX_COLUMNS]
-    groups = [label for label in LABELS if label in {*varies, "strategy"}]
-    columns = [f"params.`{label}`" for label in groups] + [f"metrics.`{name}`" for name in shown]
+    parts = [label for label in LABELS if label in {*varies, "strategy"}]
     told = {
         "searchFilter": "tags.`labelbench.kind` = 'selection'",
-        "orderByKey": "tags.`mlflow.runName`",
+        "orderByKey": "params.`seed`",
         "orderByAsc": True,
-        "selectedColumns": columns,
-        "groupBy": {
-            "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "param", "groupByData": label} for label in groups],
-        },
+        "selectedColumns": [f"params.`{label}`" for label in parts] + [f"metrics.`{name}`" for name in shown],
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": SERIES}]},
         "runsHiddenMode": "SHOW_ALL",
         "chartsSearchFilter": "test/",
     }
     return json.dumps(told, sort_keys=True)
+
+
+def file_link(experiment_id: str, run_id: str, file: str) -> str:
+    """Link from a run's description to one of its files, on MLflow's own pages.
+
+    >>> file_link("7", "abc", "report.html")
+    '[report.html](#/experiments/7/runs/abc/artifacts/report.html)'
+    """
+    return f"[{file}](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{file})"
 
 
 def clean_key(key: str) -> str:

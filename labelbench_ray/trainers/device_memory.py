@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import torch
 
-from labelbench_ray.errors import TrainingError
+from labelbench_ray.errors import MemoryExhaustedError
 
 
 @contextmanager
 def naming_the_batch(trainer: str, what: str, advice: str) -> Iterator[None]:
-    """Raise TrainingError with this advice where what is done inside does not fit into the device's memory."""
+    """Raise MemoryExhaustedError with this advice where what is done inside does not fit into the device's memory."""
     try:
         yield
     except torch.OutOfMemoryError:
-        raise TrainingError(trainer, f"the device has not enough memory for {what}", advice) from None
+        raise MemoryExhaustedError(trainer, f"the device has not enough memory for {what}", advice) from None

@@ -85,12 +85,17 @@ class EndToEndFields(TrainerFields):
         return TrainerNeeds(images=True, validation_labels=self.needs_validation_labels)
 
     @property
+    def images_of_a_pass(self) -> int:
+        """Images that a worker puts through the model at a time, labelled and unlabelled together."""
+        images = self.train_batch_size * (1 + self.algorithm.uratio)
+        return self.micro_batch_size or -(-images // self.num_workers)
+
+    @property
     def how_to_save_memory(self) -> str:
         """Which batch size to lower when a training step does not fit into a worker's memory."""
         if self.micro_batch_size is not None:
             return f"lower `micro_batch_size: {self.micro_batch_size}`"
-        images = self.train_batch_size * (1 + self.algorithm.uratio)
-        return f"set `micro_batch_size` below {-(-images // self.num_workers)}, or lower `train_batch_size`"
+        return f"set `micro_batch_size` below {self.images_of_a_pass}, or lower `train_batch_size`"
 
     def choose_trained(self, model: "EndToEndModel", data: TrainingData) -> None:
         """Set ``requires_grad`` of what is trained; may add to the model. Raises TrainingError."""

@@ -66,7 +66,7 @@ def test_the_link_shows_a_mean_curve_per_strategy(server, results, open_page):
     for strategy in ("random", "margin", "badge", "coreset"):
         page.get_by_text(re.compile(rf"Group:\s*{strategy}")).first.wait_for()
     page.get_by_text("test/accuracy").first.wait_for()
-    assert page.get_by_text("cost/").count() == 0  # seconds and gibibytes are not what a reader came for
+    assert page.get_by_text("system/").count() == 0  # seconds and gibibytes are not what a reader came for
 
 
 def shown(locator):
@@ -87,6 +87,27 @@ def test_the_report_runs_inside_its_frame(server, results, open_page):
     frame = page.frame_locator("iframe").last
     assert shown(frame.get_by_role("heading", name="Learning curves"))
     assert shown(frame.get_by_text("its scripts run"))
+
+
+def test_a_click_leads_from_the_study_to_its_report(server, results, open_page):
+    place = find_place(default_uri(results), STUDY)
+    page = open_page(
+        f"{server}/#/experiments/{place.experiment_id}/runs/{place.report_run_id}?workflowType=machine_learning"
+    )
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("report.html", exact=True).first.click()
+    assert shown(page.frame_locator("iframe").last.get_by_role("heading", name="Learning curves"))
+
+
+def test_the_description_links_to_the_report(server, results, open_page):
+    place = find_place(default_uri(results), STUDY)
+    page = open_page(
+        f"{server}/#/experiments/{place.experiment_id}/runs/{place.report_run_id}?workflowType=machine_learning"
+    )
+    link = page.get_by_role("link", name="report.html")
+    link.wait_for()
+    page.goto(page.url.partition("#")[0] + "#" + link.get_attribute("href").partition("#")[2])
+    assert shown(page.frame_locator("iframe").last.get_by_role("heading", name="Learning curves"))
 
 
 def test_the_note_is_a_table_and_a_failed_trial_says_why(server, results, open_page):

@@ -31,8 +31,12 @@ def make_the_readme_s_data(folder):
 def test_the_studies_plan(tmp_path, monkeypatch):
     make_the_readme_s_data(tmp_path)
     monkeypatch.chdir(tmp_path)
-    studies = [Experiment.from_mapping(yaml.safe_load(block)) for block in blocks(README, "yaml")]
+    told = [yaml.safe_load(block) for block in blocks(README, "yaml")]
+    studies = [Experiment.from_mapping(spec) for spec in told if "name" in spec]
     assert [len(grid.plan(study).trials) for study in studies] == [2 * 4 * 5, 2 * 3]
+    parts = [spec for spec in told if "name" not in spec]
+    with_parts = [Experiment.from_mapping({**told[0], **part}) for part in parts]
+    assert [one.cluster[0].at_most for one in with_parts] == [16]
 
 
 def test_the_python_runs(tmp_path, monkeypatch, capsys):
@@ -45,7 +49,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_table_lists_exactly_the_commands():
     listed = re.findall(r"^\| `labelbench (\w+)[^|]*` \| .+ \|$", section(README, "Commands"), flags=re.MULTILINE)
-    expected = "run plan embed tune status report sync ui list show validate doctor"
+    expected = "run plan embed tune stop status logs report sync ui list show validate doctor"
     assert listed == expected.split()
     assert sorted(listed) == sorted(COMMANDS)
 
@@ -54,7 +58,7 @@ def test_options_named_in_text_exist():
     named = re.findall(r"`labelbench (\w[^`]*)`", README.read_text())
     assert named
     for words in named:
-        filled = [re.sub(r"^\[?(FILE|RESULTS|KIND|NAME)\]?$", "x", word) for word in words.split()]
+        filled = [re.sub(r"^\[?(FILE|RESULTS|KIND|NAME|TRIAL)\]?$", "x", word) for word in words.split()]
         parse(filled)
 
 

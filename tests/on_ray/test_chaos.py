@@ -70,9 +70,9 @@ def kill_trials(results, killed, stop, most=5):
         ]
         if running:
             victim = chance.choice(running)
-            pid = (victim.folder / "lock").read_text()
-            if pid and int(pid) != os.getpid():
+            holder = victim.lease.holder()
+            if holder is not None and holder.pid != os.getpid():
                 times[victim.trial_id] = times.get(victim.trial_id, 0) + 1
-                os.kill(int(pid), signal.SIGKILL)
-                killed.append(pid)
+                os.kill(holder.pid, signal.SIGKILL)
+                killed.append(holder.pid)
                 time.sleep(0.5)

@@ -72,12 +72,11 @@ def kill_a_trial(results: Path) -> None:
     give_up = time.monotonic() + 90
     while time.monotonic() < give_up:
         for trial in Ledger(results).trials():
-            if trial.finished_rounds() >= 1 and trial.status().state == "running":
-                pid = int((trial.folder / "lock").read_text() or 0)
-                if pid and pid != os.getpid():
-                    os.kill(pid, signal.SIGKILL)
-                    killed_pids.append(pid)
-                    return
+            holder = trial.lease.holder()
+            if trial.finished_rounds() >= 1 and holder is not None and holder.pid != os.getpid():
+                os.kill(holder.pid, signal.SIGKILL)
+                killed_pids.append(holder.pid)
+                return
         time.sleep(0.02)
 
 
@@ -107,9 +106,10 @@ class Dying:
 
     ray.cloudpickle.register_pickle_by_value(__import__("dying_strategy"))
     monkeypatch.setattr("pickle.dumps", ray.cloudpickle.dumps)  # the class is not installed on the workers
-    monkeypatch.setattr("labelbench_ray.execution.on_ray.sweep.PROCESS_RESTARTS", 1)
-    outcome = run(tmp_path, strategy=[Dying()])
+    outcome = run(tmp_path, strategy=[Dying()], limits={"process_died": 1, "wait_s": 0.1})
     assert [reason for _, reason in outcome.failed] == ["its process died 2 times"]
+    (trial,) = Ledger(outcome.results).trials()
+    assert [one.ended for one in trial.attempts.read()] == ["process died"] * 2
     assert outcome.report is None
 
 

@@ -20,6 +20,7 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayActorError
 
 from labelbench_ray.errors import LabelBenchError
+from labelbench_ray.execution.executor import Embedded
 from labelbench_ray.execution.preflight import Node
 from labelbench_ray.features.embedding import EmbedTask, ShardEmbedder
 from labelbench_ray.features.store import MissingShard
@@ -28,8 +29,13 @@ TRIES = 3
 """How often a pipeline that lost an actor or a node goes on with what is missing."""
 
 
-def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: int | None = None) -> None:
-    """Make every shard that these tasks lack. Raises what the first failing actor raised."""
+def embed_on_ray(
+    tasks: Sequence[EmbedTask],
+    nodes: Sequence[Node],
+    num_actors: int | None = None,
+    embedded: Embedded = lambda _: None,
+) -> None:
+    """Make every shard that these tasks lack, telling of each. Raises what the first failing actor raised."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     on_gpu = any(task.device.startswith("cuda") for task in tasks)
     threads = _threads_per_gpu(nodes) if on_gpu else 1
@@ -41,7 +47,7 @@ def embed_on_ray(tasks: Sequence[EmbedTask], nodes: Sequence[Node], num_actors: 
         actors = _num_actors(len(rows), nodes, "GPU" if on_gpu else "CPU", num_actors)
         try:
             with _native_chatter_silenced():
-                _run_pipeline(rows, actors, num_cpus=threads, num_gpus=1 if on_gpu else 0)
+                _run_pipeline(rows, actors, embedded, num_cpus=threads, num_gpus=1 if on_gpu else 0)
         except RayActorError:
             if attempt == TRIES:
                 raise
@@ -59,22 +65,23 @@ def _threads_per_gpu(nodes: Sequence[Node]) -> int:
     return max(1, min(shares, default=1))
 
 
-def _run_pipeline(rows: list[dict[str, Any]], num_actors: int, num_cpus: int, num_gpus: int) -> None:
-    written = (
-        ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map_batches(
-            ShardActor,
-            batch_size=1,
-            compute=ActorPoolStrategy(size=num_actors),
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-        )
-        .take_all()
+def _run_pipeline(
+    rows: list[dict[str, Any]], num_actors: int, embedded: Embedded, num_cpus: int, num_gpus: int
+) -> None:
+    pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        ShardActor,
+        batch_size=1,
+        compute=ActorPoolStrategy(size=num_actors),
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
     )
-    for row in written:
+    written = 0
+    for row in pipeline.iter_rows():
         if row["error"]:
             raise pickle.loads(row["error"])
-    assert len(written) == len(rows), "a shard got lost between the actors and the driver"
+        written += 1
+        embedded(int(row["rows"]))
+    assert written == len(rows), "a shard got lost between the actors and the driver"
 
 
 @contextlib.contextmanager
@@ -100,12 +107,12 @@ class ShardActor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Embed the one shard of this batch. A user's error travels as data: Ray would retry and wrap it."""
         shard = MissingShard(int(batch["index"][0]), int(batch["first"][0]), int(batch["last"][0]))
-        error = b""
+        error, rows = b"", 0
         try:
-            self._embedder(bytes(batch["task"][0])).embed(shard)
+            rows = (shard.last - shard.first) * len(self._embedder(bytes(batch["task"][0])).embed(shard))
         except LabelBenchError as raised:
             error = pickle.dumps(raised)
-        return {"index": batch["index"], "error": [error]}
+        return {"index": batch["index"], "error": [error], "rows": [rows]}
 
     def _embedder(self, task: bytes) -> ShardEmbedder:
         if self._current is None or self._current[0] != task:

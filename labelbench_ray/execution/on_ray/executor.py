@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from labelbench_ray.config import NodeType
+from labelbench_ray.execution.executor import Embedded
 from labelbench_ray.execution.job import TrialJob
+from labelbench_ray.execution.metrics import Emitter
 from labelbench_ray.execution.on_ray.embedding import embed_on_ray
+from labelbench_ray.execution.on_ray.metrics import RayEmitter
 from labelbench_ray.execution.on_ray.session import nodes, session
 from labelbench_ray.execution.on_ray.sweep import run_jobs
 from labelbench_ray.execution.preflight import Node, nodes_there_can_be
@@ -27,9 +30,13 @@ class OnRay:
         """Resources of every living node, and of those that an autoscaler may add."""
         return nodes_there_can_be(nodes(), self.cluster)
 
-    def embed(self, tasks: Sequence[EmbedTask]) -> None:
+    def metrics(self, experiment: str) -> Emitter:
+        """To Prometheus, through the agent of the driver's node."""
+        return RayEmitter(experiment)
+
+    def embed(self, tasks: Sequence[EmbedTask], embedded: Embedded = lambda _: None) -> None:
         """Make missing shards in one Ray Data pipeline, while no trial holds a CPU."""
-        embed_on_ray(tasks, self.nodes(), self.embed_actors)
+        embed_on_ray(tasks, self.nodes(), self.embed_actors, embedded)
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> None:
         """Run every job through Ray Tune."""

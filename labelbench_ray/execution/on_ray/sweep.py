@@ -1,41 +1,49 @@
 """Trials through Ray Tune. Tune only schedules: the ledger decides what is left, and holds every result.
 
-A trial process that dies is started again by Tune and goes on from the ledger; an error of the trial itself is in the
-ledger and is not tried again. Trials of one layout (see preflight.py) run together, layouts one after another.
+What Tune calls a trial is a slot (slots.py): as many run at a time as the nodes can hold, and each runs one trial of
+the grid after another. A slot whose process died is started again, elsewhere if its node is gone; what it was running
+is noted in the ledger, and tried again or not as `limits` say. Trials of one layout (see preflight.py) run together,
+layouts one after another.
 """
 
 import contextlib
 import logging
 import pickle
+import signal
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
 from labelbench_ray.benchmark.loop import MakeSpread
-from labelbench_ray.errors import LabelBenchError
-from labelbench_ray.execution.job import TrialJob, round_event, run_job
+from labelbench_ray.errors import LedgerError
+from labelbench_ray.execution.attempt import note_lost_process, run_job
+from labelbench_ray.execution.endings import Ending
+from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.on_ray.selection import actor_spread
 from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
 from labelbench_ray.execution.progress import Event, Watch
+from labelbench_ray.execution.slots import Stock, work
 from labelbench_ray.shards import spread_locally
-from labelbench_ray.types import Launch
 
 COORDINATOR = {"node:__internal_head__": 0.01}
 """What a trial that launches workers holds: no CPU, so that its workers can never wait for it."""
 
 PROCESS_RESTARTS = 3
+"""How often a process is started again of which nothing was heard. (Of one that ran a trial, `limits` decide.)"""
 
-EVENT = "labelbench_event"
+EVENTS = "labelbench_events"
 
 
 def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
-    """Run every job; returns when all have ended. Raises UnschedulableError before anything starts."""
+    """Run jobs until none is free. Raises UnschedulableError before anything starts."""
     units = [unit_of(job.trial.trainer, job.trial.kind, job.selection, job.resources) for job in jobs]
     groups = [unit for index, unit in enumerate(units) if unit not in units[:index]]
     for unit in groups:
@@ -45,19 +53,20 @@ def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> N
 
 
 def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
-    most = concurrency(unit, nodes, jobs[0].resources.max_concurrent)
+    slots = min(len(jobs), concurrency(unit, nodes, jobs[0].resources.max_concurrent))
     bundles: list[dict[str, float]] = [COORDINATOR] if unit.layout == "coordinated" else [dict(b) for b in unit.bundles]
-    packed = [pickle.dumps(job) for job in jobs]
+    stock = Stock.of(jobs, lambda job: partial(pickle.loads, pickle.dumps(job)))
     with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, quiet_tune():
         Tuner(
-            tune.with_resources(_run_trial, PlacementGroupFactory(bundles)),
-            param_space={"job": tune.grid_search(packed)},
-            tune_config=TuneConfig(reuse_actors=True, max_concurrent_trials=most),
+            tune.with_resources(tune.with_parameters(Slot, stock=stock), PlacementGroupFactory(bundles)),
+            param_space={"slot": tune.grid_search(list(range(slots)))},
+            tune_config=TuneConfig(reuse_actors=True, max_concurrent_trials=slots),
             run_config=RunConfig(
-                name="trials",
+                name="slots",
                 storage_path=storage,
-                callbacks=[_Watcher(watch)],
-                failure_config=FailureConfig(max_failures=PROCESS_RESTARTS),
+                callbacks=[_Watcher(watch, stock)],
+                failure_config=FailureConfig(max_failures=-1),
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # else it waits for ever: slots have none
                 verbose=0,
                 log_to_file=False,
             ),
@@ -77,53 +86,103 @@ def quiet_tune() -> Iterator[None]:
         logging.disable(before)
 
 
-def _run_trial(config: dict[str, Any]) -> None:
-    """The body of a Tune trial."""
-    job: TrialJob = pickle.loads(config["job"])
+class Slot(tune.Trainable):  # type: ignore[misc]  # ray is not typed
+    """The process of a slot. Each step runs until there is something to tell."""
+
+    def setup(self, config: dict[str, Any], stock: Stock) -> None:
+        """Called once for a process, on its main thread, which alone may handle signals."""
+        self._stock = stock
+        self._told_to_leave = threading.Event()
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGTERM, lambda *_: self._told_to_leave.set())  # a spot notice, or a node that drains
+        self._begin()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Another slot in the same process."""
+        self._begin()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next events. Raises _NodeLeavesError once they are told, so that Tune starts the slot elsewhere."""
+        told: list[Event] = []
+        for event in self._events:
+            told.append(event)
+            if event.what == "started" or (event.what == "round" and not event.is_last):
+                return {EVENTS: pickle.dumps(told)}  # something long comes; after other events the next is near
+        if not told and self._told_to_leave.is_set():
+            raise _NodeLeavesError
+        return {EVENTS: pickle.dumps(told), "done": not self._told_to_leave.is_set()}
+
+    def _begin(self) -> None:
+        self._events = work(self._stock, _run_trial_of(self._told_to_leave.is_set), self._told_to_leave.is_set)
+
+
+class _NodeLeavesError(Exception):
+    """This process was told to end."""
+
+
+def _run_trial_of(told_to_leave: Callable[[], bool]) -> Callable[[TrialJob], Iterator[Event]]:
+    def run_trial(job: TrialJob) -> Iterator[Event]:
+        launch = partial(launch_on_ray, worker=job.resources.share_of("train").bundle)
+        return run_job(job, launch, _make_spread(job), told_to_leave)
+
+    return run_trial
+
+
+def _make_spread(job: TrialJob) -> MakeSpread:
+    if job.selection.through != "actors":
+        return spread_locally
     unit = unit_of(job.trial.trainer, job.trial.kind, job.selection, job.resources)
-    make_spread: MakeSpread = spread_locally
-    if job.selection.through == "actors":
-        reserved = unit.layout == "sharded"
-        actor = job.resources.share_of("select").bundle
-        make_spread = actor_spread(job.selection.num_actors, actor, in_placement_group=reserved)
-    try:
-        for done in run_job(job, _launcher(job), make_spread):
-            _tell(round_event(job, done))
-    except Exception as error:
-        # Written to the ledger by run_job. Raising would make Tune try again what would fail again.
-        told = str(error) if isinstance(error, LabelBenchError) else f"{type(error).__name__}: {error}"
-        _tell(Event(trial=job.trial.id, name=job.name, what="failed", error=told))
-    else:
-        _tell(Event(trial=job.trial.id, name=job.name, what="done"))
+    actor = job.resources.share_of("select").bundle
+    return actor_spread(job.selection.num_actors, actor, in_placement_group=unit.layout == "sharded")
 
 
-def _tell(event: Event) -> None:
-    """To the driver, through Tune, whose results are flat and whose names are taken: hence one key of ours."""
-    tune.report({EVENT: pickle.dumps(event)})
+class _Watcher(Callback):  # type: ignore[misc]
+    """Passes what slots tell, and what became of trials whose process died, to the driver's watch."""
 
-
-def _launcher(job: TrialJob) -> Launch:
-    return partial(launch_on_ray, worker=job.resources.share_of("train").bundle)
-
-
-class _Watcher(Callback):  # type: ignore[misc]  # ray is not typed
-    """Passes what trials report, and that a process died, to the driver's watch."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, watch: Watch, stock: Stock) -> None:
+        self._watch, self._stock = watch, stock
+        self._silent_deaths: Counter[str] = Counter()
+        self._processes: dict[str, tuple[str, int]] = {}
+        """(host, pid) of each slot."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Callback, ()  # Tune pickles callbacks into a snapshot that is never read; a terminal cannot be pickled
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        if EVENT in result:
-            self._watch(pickle.loads(result[EVENT]))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        job: TrialJob = pickle.loads(trial.config["job"])
-        error = f"its process died {PROCESS_RESTARTS + 1} times"
-        self._watch(Event(trial=job.trial.id, name=job.name, what="failed", error=error))
+        self._processes[trial.trial_id] = result["hostname"], result["pid"]
+        for event in pickle.loads(result[EVENTS]) if EVENTS in result else ():
+            self._silent_deaths[trial.trial_id] = 0
+            self._watch(event)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        job: TrialJob = pickle.loads(trial.config["job"])
-        self._watch(Event(trial=job.trial.id, name=job.name, what="retry", error="its process died; started again"))
+        self._silent_deaths[trial.trial_id] += 1
+        if self._silent_deaths[trial.trial_id] > PROCESS_RESTARTS:
+            trial.max_failures = trial.num_failures  # Tune looks at it after the next death
+        ending = ending_of_process(trial.get_pickled_error())
+        for job in self._had(self._processes.get(trial.trial_id)):
+            with contextlib.suppress(LedgerError):  # then whoever takes it next notes what it can see
+                event = note_lost_process(job, ending)
+                if event is not None:
+                    self._watch(event)
+
+    def _had(self, process: tuple[str, int] | None) -> Iterator[TrialJob]:
+        """The trial that a dead process had; others need not wait until its lease expires."""
+        for offer in self._stock.offers:
+            lease = self._stock.ledger.trial(offer.trial).lease
+            holder = lease.last_holder()
+            if holder is not None and (holder.host, holder.pid) == process:
+                lease.revoke(holder)
+                yield offer.load()
+
+
+def ending_of_process(error: Exception | None) -> Ending:
+    """How a process ended, as Ray tells it in words."""
+    told = str(error)
+    if getattr(error, "preempted", False):
+        return Ending("preempted", "its node was taken away")
+    if "running low on memory" in told:
+        return Ending("out of memory", "Ray ended its process because the node was short of memory")
+    if "node has died" in told:
+        return Ending("node lost", "its node died")
+    return Ending("process died")

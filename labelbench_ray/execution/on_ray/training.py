@@ -17,7 +17,7 @@ import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from labelbench_ray.errors import LabelBenchError, TrainingError
+from labelbench_ray.errors import GroupLostError, LabelBenchError
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import TrainContext
 
@@ -61,8 +61,8 @@ def launch_on_ray(
 
     ``worker`` is what each worker holds, by Ray's names of resources; one CPU, and one GPU where ``arguments.device``
     is ``cuda``, when None. A worker that dies is replaced: all ranks start again from the last checkpoint,
-    ``restarts`` times at most. Raises the project's error that a worker raised, or TrainingError saying how the group
-    ended.
+    ``restarts`` times at most. Raises the project's error that a worker raised, or GroupLostError saying how the
+    group ended.
     """
     if through == "inline":
         launch_inline(work, arguments, num_workers=num_workers, through=through, work_dir=work_dir)
@@ -87,7 +87,7 @@ def launch_on_ray(
     if error_file.is_file():
         raise pickle.loads(error_file.read_bytes())
     if failure is not None:
-        raise TrainingError(
+        raise GroupLostError(
             arguments.name, f"the training group failed ({failure})", "look at the workers' logs"
         ) from None
 

@@ -39,8 +39,8 @@ def describe_trial(ledger, strategy="margin", seed=0, *, kind="selection", train
     return trial
 
 
-def commit_rounds(trial, first, last):
-    """Finish rounds first..last-1 with values that grow with the round."""
+def commit_rounds(trial, first, last, nonsense=False):
+    """Finish rounds first..last-1 with values that grow with the round; ``nonsense`` adds what is no number."""
     told = trial.description()
     for index in range(first, last):
         num_labeled = INITIAL + index * PER_ROUND
@@ -63,6 +63,7 @@ def commit_rounds(trial, first, last):
             "pool": {"annotation_accuracy": skill + 0.05},
             "cost": {"train_s": 1.5 + index},
         }
+        values |= {"train": {"loss": float("nan"), "scale": float("inf"), "low": float("-inf")}} if nonsense else {}
         ids = np.arange(num_labeled, num_labeled + PER_ROUND)
         trial.commit_round(index, rows_table(key, values), bought_table(trial.trial_id, [(index + 1, ids, ids % 3)]))
 

@@ -1,9 +1,14 @@
 import threading
 import time
 
+import pytest
+
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError, TrackingError
-from labelbench_ray.tracking.tracker import BackgroundTracker, NoTracker, sync
+from labelbench_ray.tracking.background import BackgroundTracker
+from labelbench_ray.tracking.tracker import NoTracker, sync
+
+AWAY = TrackingError("http://there", "no answer")
 
 
 class Recorder:
@@ -15,12 +20,16 @@ class Recorder:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.samples = 0
 
     def open(self):
         self._call("open")
 
     def sync_trial(self, trial):
         self._call(trial.trial_id)
+
+    def watch_machine(self):
+        self.samples += 1
 
     def attach(self, files, note=""):
         self._call((files, note))
@@ -41,7 +50,21 @@ class Recorder:
 class Dead(Recorder):
     def _call(self, what):
         self.calls.append(what)
-        raise TrackingError("http://nowhere", "Connection refused")
+        raise AWAY
+
+
+class ReadOnly(Recorder):
+    """Its experiment and runs are found, and nothing can be written."""
+
+    def _call(self, what):
+        self.calls.append(what)
+        if what != "open":
+            raise TrackingError("sqlite:///there", "attempt to write a readonly database")
+
+
+def background(tracker, **options):
+    warnings = []
+    return BackgroundTracker(tracker, warnings.append, **{"pass_s": 0.01, "share": 1.0, **options}), warnings
 
 
 def wait_until(true):
@@ -56,107 +79,171 @@ def trial(tmp_path, name):
 
 
 def test_everything_arrives_in_order(tmp_path):
-    recorder, warnings = Recorder(), []
-    background = BackgroundTracker(recorder, warnings.append)
-    background.open()
+    recorder = Recorder()
+    tracker, warnings = background(recorder, pass_s=60)
+    tracker.open()
     for name in "ab":
-        background.sync_trial(trial(tmp_path, name))
-    background.attach([tmp_path / "report.html"], note="table")
-    background.close("done", timeout_s=20)
+        tracker.sync_trial(trial(tmp_path, name))
+    tracker.attach([tmp_path / "report.html"], note="table")
+    tracker.close("done", timeout_s=20)
     assert recorder.calls == ["open", "a", "b", ((tmp_path / "report.html",), "table"), "close done"]
     assert warnings == []
 
 
-def test_pending_syncs_of_a_trial_become_one(tmp_path):
+def test_what_changes_between_two_passes_is_shown_once(tmp_path):
     recorder = Recorder()
     recorder.gate.clear()
-    background = BackgroundTracker(recorder, print)
-    background.open()
+    tracker, _ = background(recorder)
+    tracker.open()
     assert recorder.entered.wait(20)
     for _ in range(50):
-        background.sync_trial(trial(tmp_path, "a"))
+        tracker.sync_trial(trial(tmp_path, "a"))
     recorder.gate.set()
-    background.close("done", timeout_s=20)
+    tracker.close("done", timeout_s=20)
     assert recorder.calls == ["open", "a", "close done"]
 
 
 def test_a_sync_asked_for_during_a_sync_is_done_again(tmp_path):
     recorder = Recorder()
-    background = BackgroundTracker(recorder, print)
-    background.open()
+    tracker, _ = background(recorder)
+    tracker.open()
     wait_until(lambda: recorder.calls == ["open"])
     recorder.gate.clear()
     recorder.entered.clear()
-    background.sync_trial(trial(tmp_path, "a"))
+    tracker.sync_trial(trial(tmp_path, "a"))
     assert recorder.entered.wait(20)
-    background.sync_trial(trial(tmp_path, "a"))  # a round finished while the first one was being read
+    tracker.sync_trial(trial(tmp_path, "a"))  # a round finished while the first one was being read
     recorder.gate.set()
-    background.close("done", timeout_s=20)
+    tracker.close("done", timeout_s=20)
     assert recorder.calls == ["open", "a", "a", "close done"]
 
 
-def test_a_dead_server_costs_one_warning(tmp_path):
-    dead, warnings = Dead(), []
-    background = BackgroundTracker(dead, warnings.append)
-    background.open()
+def test_every_pass_looks_at_the_machine(tmp_path):
+    recorder = Recorder()
+    tracker, _ = background(recorder)
+    tracker.open()
+    wait_until(lambda: recorder.samples >= 2)
+    tracker.close("done", timeout_s=20)
+
+
+def test_a_dead_server_costs_one_warning_and_the_end_says_what_is_missing(tmp_path):
+    dead = Dead()
+    tracker, warnings = background(dead, retry_s=0.01)
+    tracker.open()
     for name in "abc":
-        background.sync_trial(trial(tmp_path, name))
-    background.close("done", timeout_s=20)
-    assert len(warnings) == 1
+        tracker.sync_trial(trial(tmp_path, name))
+    wait_until(lambda: len(dead.calls) > 3)
+    tracker.attach([tmp_path / "report.html"])
+    tracker.close("done", timeout_s=20)
+    assert len(warnings) == 2
     assert "results are safe, run `labelbench sync`" in warnings[0]
+    assert warnings[1].startswith("not in MLflow yet: 3 of 3 trials and how the study ended; `labelbench sync`")
     assert set(dead.calls) == {"open"}
-    assert not background._thread.is_alive()
+    assert not tracker._thread.is_alive()
+
+
+def test_a_server_that_cannot_be_written_is_left_alone_between_attempts(tmp_path):
+    server = ReadOnly()
+    tracker, warnings = background(server, retry_s=60)
+    for number in range(100):
+        tracker.sync_trial(trial(tmp_path, f"{number}"))
+    tracker.open()
+    wait_until(lambda: len(server.calls) >= 7)
+    time.sleep(0.05)
+    assert [call for call in server.calls if call != "open"] == ["0", "1", "2"]
+    tracker.close("done", timeout_s=20)
+    assert len(server.calls) < 20
+    assert len(warnings) == 2
+    assert "readonly" in warnings[0]
+    assert "100 of 100 trials and how the study ended" in warnings[1]
 
 
 def test_a_server_that_comes_back_gets_what_it_missed(tmp_path):
-    away = TrackingError("http://there", "no answer")
-    recorder, warnings = Recorder([("open", away), ("a", away)]), []
-    background = BackgroundTracker(recorder, warnings.append, retry_s=0.01)
-    background.open()
-    background.sync_trial(trial(tmp_path, "a"))
-    background.sync_trial(trial(tmp_path, "b"))
+    recorder = Recorder([("open", AWAY), ("a", AWAY)])
+    tracker, warnings = background(recorder, retry_s=0.01)
+    tracker.sync_trial(trial(tmp_path, "a"))
+    tracker.sync_trial(trial(tmp_path, "b"))
+    tracker.open()
     wait_until(lambda: recorder.calls.count("a") == 2)
-    background.close("done", timeout_s=20)
-    assert recorder.calls == ["open", "open", "a", "b", "a", "close done"]
+    tracker.close("done", timeout_s=20)
+    assert recorder.calls[:5] == ["open", "open", "a", "open", "b"]
+    assert recorder.calls[-1] == "close done"
     assert len(warnings) == 1
 
 
-def test_a_trial_that_is_refused_at_the_end_does_not_hold_up_the_others(tmp_path):
-    recorder, warnings = Recorder([("a", TrackingError("there", "refused"))] * 9), []
-    background = BackgroundTracker(recorder, warnings.append)
-    recorder.gate.clear()
-    background.open()
-    background.sync_trial(trial(tmp_path, "a"))
-    background.sync_trial(trial(tmp_path, "b"))
-    recorder.gate.set()
-    background.close("failed", timeout_s=20)
-    assert recorder.calls[-2:] == ["b", "close failed"]
-    assert len(warnings) == 1
-
-
-def test_a_damaged_trial_is_named_and_skipped(tmp_path):
-    damaged = LedgerError("trials/a", "cannot be read", "delete it")
-    recorder, warnings = Recorder([("a", damaged), ("b", KeyError("labels"))]), []
-    background = BackgroundTracker(recorder, warnings.append)
-    background.open()
+def test_a_server_that_was_wiped_is_asked_about_every_trial(tmp_path):
+    gone = TrackingError("there", "no such run")
+    recorder = Recorder()
+    tracker, warnings = background(recorder, retry_s=0.01)
+    tracker.open()
     for name in "abc":
-        background.sync_trial(trial(tmp_path, name))
-    background.close("done", timeout_s=20)
+        tracker.sync_trial(trial(tmp_path, name))
+    wait_until(lambda: recorder.calls == ["open", "a", "b", "c"])
+    recorder.failures.append(("c", gone))
+    tracker.sync_trial(trial(tmp_path, "c"))
+    tracker.close("done", timeout_s=20)
+    assert recorder.calls[4] == "c"
+    assert recorder.calls[5] == "open"
+    assert set(recorder.calls[6:]) == {"a", "b", "c", "close done"}
+    assert warnings == [str(gone)]
+
+
+def test_a_trial_that_is_refused_does_not_hold_up_the_others(tmp_path):
+    recorder = Recorder([("a", TrackingError("there", "refused"))] * 99)
+    tracker, warnings = background(recorder, pass_s=60)
+    tracker.open()
+    for name in "abcd":
+        tracker.sync_trial(trial(tmp_path, name))
+    tracker.close("failed", timeout_s=20)
+    assert {"b", "c", "d"} < set(recorder.calls)
+    assert recorder.calls[-1] == "close failed"
+    assert recorder.calls.count("a") == 2
+    assert [warning.partition(";")[0] for warning in warnings][1:] == ["not in MLflow yet: 1 of 4 trials"]
+
+
+@pytest.mark.parametrize("damage", [LedgerError("trials/a", "cannot be read", "delete it"), KeyError("labels")])
+def test_a_damaged_trial_is_named_and_skipped(tmp_path, damage):
+    recorder = Recorder([("a", damage)])
+    tracker, warnings = background(recorder, pass_s=60)
+    tracker.open()
+    for name in "abc":
+        tracker.sync_trial(trial(tmp_path, name))
+    tracker.close("done", timeout_s=20)
     assert recorder.calls == ["open", "a", "b", "c", "close done"]
-    assert len(warnings) == 2
-    assert "trials/a" in warnings[0]
+    assert len(warnings) == 1
+    assert str(damage) in warnings[0]
 
 
 def test_the_end_of_a_run_does_not_wait_for_a_server_that_hangs(tmp_path):
-    recorder, warnings = Recorder(), []
+    recorder = Recorder()
     recorder.gate.clear()
-    background = BackgroundTracker(recorder, warnings.append)
-    background.open()
-    background.close("done", timeout_s=0.05)
-    assert len(warnings) == 1
-    assert "labelbench sync" in warnings[0]
+    tracker, warnings = background(recorder)
+    tracker.open()
+    for number in range(1000):
+        tracker.sync_trial(trial(tmp_path, f"{number}"))
+    tracker.close("done", timeout_s=0.05)
+    assert warnings == [
+        "not in MLflow yet: 1,000 of 1,000 trials and how the study ended; `labelbench sync` shows them"
+    ]
     recorder.gate.set()
-    background._thread.join(20)
+    tracker._thread.join(20)
+    assert recorder.calls == ["open"]
+
+
+def test_a_slow_server_gets_the_report_before_the_time_is_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("labelbench_ray.tracking.background._LAST_S", 19.9)
+    slow = Recorder()
+    slow.sync_trial = lambda asked: time.sleep(0.02) or slow.calls.append(asked.trial_id)
+    tracker, warnings = background(slow, pass_s=60)
+    tracker.open()
+    for number in range(1000):
+        tracker.sync_trial(trial(tmp_path, f"{number}"))
+    tracker.attach([tmp_path / "report.html"])
+    tracker.close("done", timeout_s=20)
+    assert slow.calls[-2:] == [((tmp_path / "report.html",), ""), "close done"]
+    shown = len(slow.calls) - 3
+    assert 0 < shown < 1000
+    assert warnings == [f"not in MLflow yet: {1000 - shown} of 1,000 trials; `labelbench sync` shows them"]
 
 
 def test_sync_fills_a_tracker_in_this_thread(tmp_path):
@@ -167,6 +254,7 @@ def test_sync_fills_a_tracker_in_this_thread(tmp_path):
 
 
 def test_a_run_that_ends_before_tracking_began_ends_quietly():
-    recorder, warnings = Recorder(), []
-    BackgroundTracker(recorder, warnings.append).close("failed")
+    recorder = Recorder()
+    tracker, warnings = background(recorder)
+    tracker.close("failed")
     assert recorder.calls == warnings == []

@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import sqlite3
 import time
 from contextlib import closing
@@ -9,6 +10,7 @@ from small_ledger import commit_rounds, describe_trial, finished_grid
 
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError, TrackingError
+from labelbench_ray.tracking.background import BackgroundTracker
 from labelbench_ray.tracking.connection import address, default_uri, reason
 from labelbench_ray.tracking.mlflow import MlflowTracker, Place, create_database, find_place, talking_to
 from labelbench_ray.tracking.tracker import sync
@@ -27,10 +29,31 @@ def history(results, run, key):
 
 
 def content(results):
-    """Every row of every table that tells of runs."""
-    tables = ["experiments", "runs", "tags", "params", "metrics", "latest_metrics", "datasets", "inputs"]
+    """Every row of every table, and every file with its time."""
     with closing(sqlite3.connect(results / "mlflow.db")) as database:
-        return {table: sorted(map(repr, database.execute(f"SELECT * FROM {table}"))) for table in tables}
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {table: sorted(map(repr, database.execute(f'SELECT * FROM "{table}"'))) for table in tables}
+    files = (file for file in (results / "mlflow-artifacts").rglob("*") if file.is_file())
+    return rows, {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of what MLflow's database was asked, in order."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    asked = []
+
+    def recording(name, method):
+        def call(self, *values, **named):
+            asked.append(name)
+            return method(self, *values, **named)
+
+        return call
+
+    for name in ("create_run", "log_batch", "log_inputs", "update_run_info", "set_tag", "get_run", "_search_runs"):
+        monkeypatch.setattr(SqlAlchemyStore, name, recording(name, getattr(SqlAlchemyStore, name)))
+    return asked
 
 
 def test_a_grid_becomes_a_parent_with_a_child_per_trial(results, read_runs):
@@ -63,7 +86,157 @@ def test_syncing_again_changes_nothing(results):
     sync(tracker(results), ledger.trials(), "done")
     before = content(results)
     sync(tracker(results), ledger.trials(), "done")
-    assert content(results) == before
+    rows, files = content(results)
+    assert len(files) == 2 * 3
+    assert (rows, files) == before
+
+
+@pytest.fixture
+def by_calls(monkeypatch):
+    """As with a server, or with a version of MLflow whose tables are not known."""
+    monkeypatch.setattr("labelbench_ray.tracking.mlflow.direct.KNOWN", "0.0.")
+
+
+@pytest.mark.usefixtures("by_calls")
+def test_a_trial_that_ended_costs_four_calls_and_one_that_is_shown_none(results, calls):
+    trials = finished_grid(results, strategies=("random", "badge"), seeds=1).trials()
+    live = tracker(results)
+    live.open()
+    calls.clear()
+    for trial in trials:
+        live.sync_trial(trial)
+    assert calls == ["create_run", "log_inputs", "log_batch", "update_run_info"] * 2
+    calls.clear()
+    for trial in trials:
+        live.sync_trial(trial)
+    assert calls == []
+    again = tracker(results)
+    again.open()
+    assert calls == ["_search_runs"] * 2
+    for trial in trials:
+        again.sync_trial(trial)
+    assert calls == ["_search_runs"] * 2
+
+
+def test_runs_written_at_once_are_those_that_calls_write(results, empty_database, tmp_path, monkeypatch, calls):
+    """Every table that tells of runs, for a trial that is done, one that failed and one that measured nonsense."""
+    trials = [describe_trial(Ledger(results), strategy) for strategy in ("random", "badge", "margin")]
+    for trial, state, rounds in zip(trials, ("done", "failed", "interrupted"), (3, 1, 2), strict=True):
+        commit_rounds(trial, 0, rounds, nonsense=state == "interrupted")
+        trial.mark(state, "class 3 has no example" if state == "failed" else "")
+    trials.append(Ledger(results).trial("undescribed"))
+    trials[-1].mark("failed", "no module named foo")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(empty_database, elsewhere / "mlflow.db")
+    sync(tracker(results), trials, "failed")
+    assert calls.count("log_batch") == 0
+    monkeypatch.setattr("labelbench_ray.tracking.mlflow.direct.KNOWN", "0.0.")
+    sync(tracker(elsewhere), trials, "failed")
+    assert calls.count("log_batch") == 4
+    assert told_of_runs(results) == told_of_runs(elsewhere)
+
+
+def told_of_runs(folder):
+    """Rows of the children by table; ids replaced by names."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        names = dict(database.execute("SELECT run_uuid, name FROM runs"))
+        names |= dict(database.execute("SELECT dataset_uuid, digest FROM datasets"))
+        names |= dict(database.execute("SELECT input_uuid, 'link' FROM inputs"))
+        tables = {
+            table: list(database.execute(f"SELECT * FROM {table}"))
+            for table in ("runs", "tags", "params", "metrics", "latest_metrics", "datasets", "inputs", "input_tags")
+        }
+    grid = next(run for run, name in names.items() if name == "small study")
+
+    def named(row):
+        text = repr(row).replace(str(folder), "")
+        for run, name in names.items():
+            text = text.replace(run, name)
+        return text
+
+    return {table: sorted(named(row) for row in rows if grid not in row) for table, rows in tables.items()}
+
+
+def test_two_runs_of_one_trial_become_one(results, read_runs):
+    """Two drivers that made one each."""
+    trial = describe_trial(Ledger(results), "badge")
+    first, second = tracker(results), tracker(results)
+    first.open()
+    second.open()
+    commit_rounds(trial, 0, 1)
+    first.sync_trial(trial)
+    commit_rounds(trial, 1, 2)
+    trial.mark("done")
+    second.sync_trial(trial)
+    sync(tracker(results), [trial], "done")
+    runs = read_runs(results)
+    assert set(runs) == {"small study", "badge · seed 0"}
+    assert history(results, runs["badge · seed 0"], "round") == [(20, 0.0), (30, 1.0)]
+    assert runs["badge · seed 0"].info.status == "FINISHED"
+
+
+def test_the_machine_is_shown_under_mlflows_names(results, read_runs):
+    live = tracker(results)
+    live.watch_machine()
+    live.watch_machine()  # at once again: there is nothing to say yet
+    parent = read_runs(results)["small study"]
+    expected = {"cpu_utilization_percentage", "system_memory_usage_percentage", "disk_usage_percentage"}
+    assert {f"system/{name}" for name in expected} <= set(parent.data.metrics)
+    assert len(history(results, parent, "system/system_memory_usage_percentage")) == 1
+
+
+def test_a_machine_without_sensors_is_not_shown(results, read_runs, monkeypatch):
+    from labelbench_ray.tracking.mlflow import machine
+
+    class Broken:
+        def collect_metrics(self):
+            raise OSError("no such sensor")
+
+    monkeypatch.setattr(machine, "_monitors", lambda: [Broken()])
+    tracker(results).watch_machine()
+    assert read_runs(results)["small study"].data.metrics == {}
+
+
+def test_a_database_removed_in_the_middle_is_filled_again(results, read_runs, empty_database):
+    ledger = finished_grid(results, strategies=("random", "badge"), seeds=1)
+    first, second = ledger.trials()
+    live, warnings = tracker(results), []
+    background = BackgroundTracker(live, warnings.append, pass_s=0.01, share=1.0, retry_s=0.01)
+    background.open()
+    background.sync_trial(first)
+    deadline = time.monotonic() + 30
+    while not live._grid or "FINISHED" not in [shown.status for shown in live._grid.trials.values()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (results / "mlflow.db").unlink()
+    shutil.copy(empty_database, results / "mlflow.db")
+    background.sync_trial(second)
+    background.close("done", timeout_s=60)
+    assert set(read_runs(results)) == {"small study", "random · seed 0", "badge · seed 0"}
+    assert len(warnings) == 1
+
+
+def test_a_run_deleted_by_a_person_is_made_again(results, read_runs):
+    trial = describe_trial(Ledger(results), "badge")
+    live = tracker(results)
+    live.sync_trial(trial)
+    live._grid.client.delete_run(live._grid.trials[trial.trial_id].run_id)
+    commit_rounds(trial, 0, 2)
+    trial.mark("done")
+    with pytest.raises(TrackingError):
+        live.sync_trial(trial)
+    live.sync_trial(trial)
+    assert history(results, read_runs(results)["badge · seed 0"], "round") == [(20, 0.0), (30, 1.0)]
+
+
+def test_a_server_that_takes_calls_and_never_answers_is_one_error(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(TrackingError, match="no answer within"):
+            MlflowTracker(f"http://127.0.0.1:{mute.getsockname()[1]}", "small study").open()
 
 
 def test_a_wiped_database_is_filled_again(results, empty_database, tmp_path):
@@ -117,11 +290,12 @@ def test_a_resumed_trial_logs_only_its_new_rounds(results, read_runs):
     assert len(history(results, run, "test/accuracy")) == 4
 
 
+@pytest.mark.usefixtures("by_calls")
 def test_a_round_cut_off_half_way_is_completed_without_doubles(results, read_runs, monkeypatch):
     """More metrics than one batch takes, and a crash between two batches."""
     from mlflow import MlflowClient
 
-    from labelbench_ray.tracking import mlflow as module
+    from labelbench_ray.tracking.mlflow import runs as module
 
     trial = describe_trial(Ledger(results), "badge")
     commit_rounds(trial, 0, 1)
@@ -140,7 +314,11 @@ def test_a_round_cut_off_half_way_is_completed_without_doubles(results, read_run
             tracker(results).sync_trial(trial)
     tracker(results).sync_trial(trial)
     run = read_runs(results)["badge · seed 0"]
-    assert [len(history(results, run, key)) for key in ("test/accuracy", "test/macro_f1", "cost/train_s")] == [1, 1, 1]
+    assert [len(history(results, run, key)) for key in ("test/accuracy", "test/macro_f1", "system/train_s")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_params_are_logged_once_and_completed(results, read_runs):
@@ -193,6 +371,13 @@ def test_a_killed_trial_is_running_until_the_grid_ends(results, read_runs):
     assert {run.info.status for run in read_runs(results).values()} == {"RUNNING"}
 
 
+def test_a_sync_beside_a_running_grid_ends_nothing(results, read_runs):
+    trial = describe_trial(Ledger(results), "badge")
+    with trial.lock():
+        sync(tracker(results), [trial], "running")
+    assert {run.info.status for run in read_runs(results).values()} == {"RUNNING"}
+
+
 def test_names_tell_what_varies_and_follow_the_ledger(results, read_runs):
     ledger = Ledger(results)
     trial = describe_trial(ledger, "margin", kind="evaluation", trainer="finetune", dataset="cifar10")
@@ -235,13 +420,15 @@ def test_a_view_shows_mean_curves_of_test_metrics(results):
     sync(live, ledger.trials(), "done")
     (results / "report.html").write_text("")
     live.attach([results / "report.html"])
-    assert find_place(default_uri(results), "small study") == Place("1", True, live._grid.parent_id)
+    assert find_place(default_uri(results), "small study") == Place("1", True, live._grid.parent.run_id)
     stored = json.loads(
         MlflowClient(default_uri(results)).get_experiment("1").tags["mlflow.sharedViewState.labelbench"]
     )
     wanted = ["params.`dataset`", "params.`strategy`", "metrics.`test/accuracy`", "metrics.`test/macro_f1`"]
     assert stored["selectedColumns"] == wanted
-    assert [key["groupByData"] for key in stored["groupBy"]["groupByKeys"]] == ["dataset", "strategy"]
+    [group] = stored["groupBy"]["groupByKeys"]
+    runs = live._grid.client.search_runs(["1"], f"tags.`{group['groupByData']}` = 'blobs · random'")
+    assert [run.info.run_name for run in runs] == ["blobs · random · seed 0"]
 
 
 def test_the_report_and_a_note_go_to_the_parent(results, read_runs):
@@ -251,11 +438,15 @@ def test_the_report_and_a_note_go_to_the_parent(results, read_runs):
     for text in ("old", "new"):
         report.write_text(text)
         live.attach([report], note=f"| {text} |")
+        before = content(results)
+        tracker(results).attach([report], note=f"| {text} |")
+        assert content(results) == before
     parent = read_runs(results)["small study"]
     folder = results / "mlflow-artifacts" / parent.info.run_id / "artifacts"
     assert (folder / "report.html").read_text() == "new"
     assert "seeds: 3" in (folder / "experiment.yaml").read_text()
-    assert parent.data.tags["mlflow.note.content"] == "| new |"
+    link = f"[report.html](#/experiments/1/runs/{parent.info.run_id}/artifacts/report.html)"
+    assert parent.data.tags["mlflow.note.content"] == f"{link}\n\n| new |"
 
 
 def test_an_unreadable_ledger_is_not_blamed_on_the_server(results):
@@ -299,7 +490,7 @@ def test_credentials_are_never_shown():
 
 
 def test_a_database_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
-    from labelbench_ray.tracking import mlflow as module
+    from labelbench_ray.tracking.mlflow import server as module
 
     def killed(uri, artifacts):
         (tmp_path / ".mlflow.db.draft").write_text("half")

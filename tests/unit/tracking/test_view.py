@@ -6,14 +6,17 @@ from labelbench_ray.tracking import view
 
 
 def test_names_of_selections_and_evaluations():
+    def name(told, *rest):
+        return view.run_name(view.series_name(told, "id", *rest), told)
+
     labels = {"dataset": "cifar10", "encoder": "clip", "trainer": "finetune", "strategy": "margin"}
     told = {"kind": "selection", "labels": labels, "seed": 2}
-    assert view.run_name(told, "id", (), 100) == "margin · seed 2"
-    assert view.run_name(told, "id", ("trainer", "dataset"), 100) == "cifar10 · finetune · margin · seed 2"
+    assert name(told, (), 100) == "margin · seed 2"
+    assert name(told, ("trainer", "dataset"), 100) == "cifar10 · finetune · margin · seed 2"
     told["kind"] = "evaluation"
-    assert view.run_name(told, "id", (), 100) == "finetune of margin@100 · seed 2"
-    assert view.run_name(told, "id", ("trainer", "encoder"), None) == "clip · finetune of margin · seed 2"
-    assert view.run_name({}, "id", (), None) == "trial id"
+    assert name(told, (), 100) == "finetune of margin@100 · seed 2"
+    assert name(told, ("trainer", "encoder"), None) == "clip · finetune of margin · seed 2"
+    assert name({}, (), None) == "trial id"
 
 
 def test_varying_labels_compare_trials_of_one_kind():
@@ -49,8 +52,8 @@ def test_rounds_come_in_order_with_names_that_mlflow_takes(tmp_path):
     commit_rounds(trial, 0, 3)
     told = view.rounds_of(trial.rows())
     assert [(r.round, r.num_labeled) for r in told] == [(0, 20), (1, 30), (2, 40)]
-    assert set(told[0].values) == {"test/accuracy", "test/macro_f1", "pool/annotation_accuracy", "cost/train_s"}
-    assert told[2].values["cost/train_s"] == 3.5
+    assert set(told[0].values) == {"test/accuracy", "test/macro_f1", "pool/annotation_accuracy", "system/train_s"}
+    assert told[2].values["system/train_s"] == 3.5
     assert view.clean_key("pool/recall@5 (%)") == "pool/recall_5 ___"
 
 

@@ -1,0 +1,88 @@
+"""Slots: processes that take one trial after another, the first of the list first, until none is free.
+
+The lease on a trial's folder decides who has it. So slots, a slot that was started again after a kill, and the slots of
+another driver on the same results folder need nothing else to know of each other.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from labelbench_ray.benchmark.retries import Outlook
+from labelbench_ray.benchmark.run_folder import RunFolder
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.config import Limits
+from labelbench_ray.errors import LabelBenchError, TrialLockedError
+from labelbench_ray.execution.attempt import ToldToLeave, look_at, never
+from labelbench_ray.execution.job import TrialJob
+from labelbench_ray.execution.progress import Event
+
+RunOne = Callable[[TrialJob], Iterator[Event]]
+Pack = Callable[[TrialJob], Callable[[], TrialJob]]
+
+PATIENCE_S = 30.0
+"""A slot waits so long for a trial that is tried again, rather than end: starting another one takes seconds."""
+LOOK_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A trial that a slot may take. Unpacked when it does: what evaluations hold is large."""
+
+    trial: str
+    name: str
+    load: Callable[[], TrialJob]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The trials that slots take from."""
+
+    ledger: Ledger
+    run: RunFolder
+    limits: Limits
+    offers: Sequence[Offer]
+
+    @classmethod
+    def of(cls, jobs: Sequence[TrialJob], pack: Pack) -> "Stock":
+        """Of jobs of one run; ``pack`` makes of each what loads it."""
+        offers = tuple(Offer(job.trial.id, job.name, pack(job)) for job in jobs)
+        return cls(Ledger(jobs[0].results), jobs[0].run, jobs[0].limits, offers)
+
+    def look_at(self, offer: Offer) -> Outlook:
+        """What may be done with one of them now."""
+        return look_at(self.ledger.trial(offer.trial), self.run.name, self.limits)
+
+
+def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> Iterator[Event]:
+    """Run trials until none is free, or nobody wants more of them, telling what happens.
+
+    A trial that waits to be tried again keeps no slot from running others.
+    """
+    left = list(stock.offers)
+    while left and stock.run.may_start_trials and not told_to_leave():
+        soonest = float("inf")
+        for offer in tuple(left):
+            found = stock.look_at(offer)
+            if found.what in {"done", "given up"}:
+                left.remove(offer)
+            elif found.what == "waiting":
+                soonest = min(soonest, found.not_before - time.time())
+            elif found.what == "free" and (yield from _take(offer, left, run_one)):
+                break  # and look from the start of the list
+        else:
+            if soonest > PATIENCE_S:
+                return
+            time.sleep(min(max(soonest, 0.0), LOOK_AGAIN_S))
+
+
+def _take(offer: Offer, left: list[Offer], run_one: RunOne) -> Generator[Event, None, bool]:
+    """Run a trial, unless another process was faster; whether it was run."""
+    try:
+        yield from run_one(offer.load())
+    except TrialLockedError:
+        return False
+    except LabelBenchError as error:  # its state cannot be written, so no other process can know of it
+        left.remove(offer)
+        yield Event(trial=offer.trial, name=offer.name, what="failed", reason="full disk", error=str(error))
+    return True

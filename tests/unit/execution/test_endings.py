@@ -1,0 +1,53 @@
+import errno
+
+import pytest
+
+from labelbench_ray.errors import (
+    DataError,
+    GroupLostError,
+    LedgerError,
+    MemoryExhaustedError,
+    TrainingError,
+    WorkerLostError,
+)
+from labelbench_ray.execution.endings import ending_of
+
+
+def full_disk():
+    try:
+        try:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        except OSError as error:
+            raise LedgerError("results/x", "cannot be written (Disk quota exceeded)", "free space") from error
+    except LedgerError as error:
+        return error
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch calls its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "ended", "final"),
+    [
+        (TrainingError("linear", "the loss is NaN", "lower it"), "user error", True),
+        (DataError("digits", "no rows"), "user error", True),
+        (ValueError("a mistake of ours"), "user error", True),
+        (OSError(errno.EACCES, "Permission denied"), "user error", True),
+        (WorkerLostError("an actor died"), "worker lost", False),
+        (GroupLostError("finetune", "the training group failed", "look"), "worker lost", False),
+        (MemoryExhaustedError("finetune", "too little", "lower it"), "out of memory", False),
+        (OutOfMemoryError("CUDA out of memory"), "out of memory", False),
+        (full_disk(), "full disk", False),
+        (OSError(errno.ENOSPC, "No space left on device"), "full disk", False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_who_did_it(error, ended, final):
+    found = ending_of(error, can_pass_less=True)
+    assert (found.ended, found.final) == (ended, final)
+    assert str(error) in found.message
+
+
+def test_memory_is_final_where_a_pass_cannot_be_smaller():
+    assert ending_of(MemoryExhaustedError("linear", "too little", "x"), can_pass_less=False).final

@@ -4,7 +4,6 @@ Everything the command line does can be done from Python with these functions.
 """
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.features.stages import stages_in_words
-from labelbench_ray.reporting.write import ReportFiles, summary_lines, write_report
+from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
 from labelbench_ray.tracking.background import BackgroundTracker
 from labelbench_ray.tracking.connection import default_uri
 from labelbench_ray.tracking.mlflow import MlflowTracker
@@ -36,9 +35,6 @@ from labelbench_ray.tracking.tracker import NoTracker, Tracker
 from labelbench_ray.tracking.view import varying_labels
 
 ExecutorName = Literal["ray", "in_process"]
-
-SYNC_EVERY_S = 10.0
-"""A running trial is shown in MLflow at most this often: each look costs about a tenth of a second of a processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +77,8 @@ def run(
     write_json(ledger.root / "experiment.json", describe_grid(experiment.name, trials))
     if prepared.nothing_to_do:
         watchers.tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results}")
-        return _outcome(prepared, 0, [], interrupted=False, report=_report_if_any(ledger))
+        there = current_report(prepared.results) or _report_if_any(ledger)
+        return _outcome(prepared, 0, [], interrupted=False, report=there)
     watchers.began(experiment.name, len(trials), prepared.num_done)
     tracker = _tracker(experiment, prepared.results, watchers.tell)
     this_run = new_run(prepared.results.resolve())
@@ -109,7 +106,7 @@ def run(
         watchers.tell("interrupted: finished rounds are kept; run the same command again to go on")
     failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger)])
     report = _report_if_any(ledger)
-    _attach_report(grid.tracker, prepared.results, report)
+    _attach_report(grid.tracker, report)
     state: State = "interrupted" if interrupted else "failed" if failed else "done"
     watchers.ended(state)
     grid.tracker.close(state)
@@ -165,7 +162,7 @@ def sync(experiment: Experiment, results: Path | None = None) -> int:
     tracker.open()
     for trial in trials:
         tracker.sync_trial(trial)
-    _attach_report(tracker, results, _report_if_any(ledger))
+    _attach_report(tracker, _report_if_any(ledger))
     tracker.close(next((state for state in order if state in states), "done"))
     return len(trials)
 
@@ -182,7 +179,6 @@ class _Grid:
     watchers: Watchers
     folder: RunFolder
     num_ran: int = 0
-    _synced: dict[str, float] = field(default_factory=dict)
     _problems: dict[str, str] = field(default_factory=dict)
     """What was told of trials that failed; the ledger cannot say it of one whose process died."""
 
@@ -198,10 +194,7 @@ class _Grid:
                 if event.what == "failed":
                     self._problems[event.trial] = event.error
                     self._stop_at_too_many_failures()
-                now, before = time.monotonic(), self._synced.get(event.trial, float("-inf"))
-                if event.what != "round" or now - before > SYNC_EVERY_S:
-                    self._synced[event.trial] = now
-                    self.tracker.sync_trial(self.ledger.trial(event.trial))
+                self.tracker.sync_trial(self.ledger.trial(event.trial))
 
             run_all(jobs, executor, watch, self.watchers.tell)
         self.num_ran += len(jobs)
@@ -292,11 +285,10 @@ def _tracker(experiment: Experiment, results: Path, tell: Callable[[str], None])
     return tracker if isinstance(tracker, NoTracker) else BackgroundTracker(tracker, tell)
 
 
-def _attach_report(tracker: Tracker, results: Path, report: ReportFiles | None) -> None:
+def _attach_report(tracker: Tracker, report: ReportFiles | None) -> None:
     if report is None:
         return
-    table = "\n".join(summary_lines(results))
-    tracker.attach([report.html, report.csv, report.final_csv], f"```\n{table}\n```")
+    tracker.attach([report.html, report.csv, report.final_csv], f"```\n{report.text.read_text(encoding='utf-8')}```")
 
 
 def _report_if_any(ledger: Ledger) -> ReportFiles | None:

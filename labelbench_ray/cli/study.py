@@ -47,7 +47,6 @@ def run(
     Example: `labelbench run experiments/quickstart.yaml --set seeds=5`
     """
     from labelbench_ray.api import grid
-    from labelbench_ray.reporting.write import summary_lines
 
     experiment = load(file, set_)
     with stdout_kept_for_data():
@@ -57,7 +56,7 @@ def run(
     if json_:
         print_json({**asdict(outcome), "failed": [list(pair) for pair in outcome.failed]})
     elif outcome.report:
-        print("\n".join(summary_lines(outcome.results)))
+        print(outcome.report.text.read_text(encoding="utf-8"), end="")
         tell(f"report: {outcome.report.html}")
     for name, reason in outcome.failed:
         tell(f"failed: {name}: {reason}")

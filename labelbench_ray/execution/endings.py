@@ -21,9 +21,8 @@ class Ending(NamedTuple):
 def ending_of(error: Exception, *, can_pass_less: bool) -> Ending:
     """The ending by an error of a trial. ``can_pass_less``: its trainer can take fewer images at a time."""
     told = str(error) if isinstance(error, LabelBenchError) else f"{type(error).__name__}: {error}"
-    if (
-        isinstance(error, MemoryExhaustedError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # of torch, not loaded here
+    of_torch = type(error).__name__ == "OutOfMemoryError"  # by name: torch may not be loaded here
+    if of_torch or isinstance(error, MemoryExhaustedError | MemoryError):
         return Ending("out of memory", told, final=not can_pass_less)
     if isinstance(error, WorkerLostError | GroupLostError):
         return Ending("worker lost", told)

@@ -1,4 +1,4 @@
-"""A report on disk: a page, two CSV tables and a figure, from a results folder."""
+"""A report on disk: a page, two CSV tables, a figure and the final table as text, from a results folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from labelbench_ray.reporting.statistics import final_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
-HTML, CSV, FINAL_CSV, FIGURE = "report.html", "rows.csv", "final.csv", "curves.png"
+HTML, CSV, FINAL_CSV, FIGURE, TEXT = "report.html", "rows.csv", "final.csv", "curves.png", "final.txt"
 TERMINAL_MEASURES = (Measure("test", "accuracy"), Measure("pool", "accuracy"))
 
 
@@ -31,35 +31,54 @@ class ReportFiles:
     final_csv: Path
     """Every measure at the last budget: mean, error, interval, paired difference."""
     figure: Path
+    text: Path
+    """The final table as the terminal shows it: test and pool accuracy, and the difference to the baseline."""
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "ReportFiles":
+        """Where they are, written or not."""
+        return cls(folder / HTML, folder / CSV, folder / FINAL_CSV, folder / FIGURE, folder / TEXT)
+
+
+def current_report(results: Path) -> ReportFiles | None:
+    """The report in a results folder, where no trial has changed since it was written."""
+    files, trials = ReportFiles.in_folder(results), results / "trials"
+    try:
+        written = min(file.stat().st_mtime for file in vars(files).values())
+    except FileNotFoundError:
+        return None
+    looked_at = [trials, *trials.glob("*/rounds"), *trials.glob("*/rounds/*/rows.parquet")]
+    return files if max(path.stat().st_mtime for path in looked_at) < written else None
 
 
 def write_report(results: Path, out: Path | None = None) -> ReportFiles:
-    """Write report.html, rows.csv, final.csv and curves.png to ``out`` (the results folder itself by default).
+    """Write the files of a report to ``out`` (the results folder itself by default).
 
     Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
     LedgerError when no round is finished, a ledger file is broken, or ``out`` cannot be written.
     """
     evidence = read_evidence(results)
     folder = results if out is None else out
-    files = ReportFiles(folder / HTML, folder / CSV, folder / FINAL_CSV, folder / FIGURE)
-    page = render(evidence)
+    files = ReportFiles.in_folder(folder)
+    page, lines = render(evidence), summary_lines(evidence)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.html.write_text(page, encoding="utf-8")
         evidence.rows.to_csv(files.csv, index=False)
         _final_frame(evidence).to_csv(files.final_csv, index=False)
         draw_curves(evidence, files.figure)
+        files.text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise LedgerError(str(folder), what, "free space, or choose another folder") from error
     return files
 
 
-def summary_lines(results: Path) -> list[str]:
+def summary_lines(evidence: Evidence) -> list[str]:
     """The final table as plain text, one block per comparison: test and pool accuracy, seeds, difference to the
-    baseline with its interval. Raises LedgerError as ``write_report`` does."""
+    baseline with its interval."""
     lines: list[str] = []
-    for comparison in read_evidence(results).comparisons:
+    for comparison in evidence.comparisons:
         heading = " · ".join(part for part in (*comparison.columns.values(), comparison.setting) if part)
         lines += [*([""] if lines else []), f"{heading}, at {count(comparison.final_budget, 'label')}"]
         lines += [f"  {line}" for line in aligned(_terminal_rows(comparison))]

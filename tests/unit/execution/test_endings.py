@@ -38,6 +38,7 @@ class OutOfMemoryError(RuntimeError):
         (GroupLostError("finetune", "the training group failed", "look"), "worker lost", False),
         (MemoryExhaustedError("finetune", "too little", "lower it"), "out of memory", False),
         (OutOfMemoryError("CUDA out of memory"), "out of memory", False),
+        (MemoryError("no 8 GiB"), "out of memory", False),
         (full_disk(), "full disk", False),
         (OSError(errno.ENOSPC, "No space left on device"), "full disk", False),
     ],

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -11,7 +12,7 @@ from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.reporting.styles import COLORS, GREY, MARKERS, series_styles
 from labelbench_ray.reporting.tables import final_tables
-from labelbench_ray.reporting.write import summary_lines, write_report
+from labelbench_ray.reporting.write import current_report, summary_lines, write_report
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -81,7 +82,7 @@ def test_all_files_are_written(tmp_path):
 
     results, out = write_grid(tmp_path / "results", ["random", "badge"], seeds=2), tmp_path / "out"
     files = write_report(results, out)
-    assert {path.name for path in out.iterdir()} == {"report.html", "rows.csv", "final.csv", "curves.png"}
+    assert {path.name for path in out.iterdir()} == {"report.html", "rows.csv", "final.csv", "curves.png", "final.txt"}
     assert files.figure.read_bytes().startswith(b"\x89PNG")
     rows = pd.read_csv(files.csv)
     assert len(rows) == len(read_evidence(results).rows)
@@ -237,6 +238,21 @@ def test_end_to_end_scores_have_their_section(tmp_path):
     assert len(shown.figures()) == 2
 
 
+def test_a_report_is_current_until_a_trial_changes(tmp_path):
+    write_grid(tmp_path, ["random"], seeds=1)
+    assert current_report(tmp_path) is None
+    written = write_report(tmp_path)
+    older = written.text.stat().st_mtime - 10
+    for path in (tmp_path / "trials").rglob("*"):
+        os.utime(path, (older, older))
+    os.utime(tmp_path / "trials", (older, older))
+    assert current_report(tmp_path) == written
+    write_trial(tmp_path, "badge", 0)
+    assert current_report(tmp_path) is None
+    written.text.unlink()
+    assert current_report(tmp_path) is None
+
+
 def test_a_folder_of_evaluations_only(tmp_path):
     import pandas as pd
 
@@ -246,7 +262,7 @@ def test_a_folder_of_evaluations_only(tmp_path):
     assert "evaluations only" in shown.text
     assert "1 evaluation of sets" in shown.text
     assert pd.read_csv(files.final_csv).empty
-    assert summary_lines(tmp_path) == []
+    assert files.text.read_text() == ""
 
 
 def test_mixed_numeric_classes_are_seen_everywhere(tmp_path):
@@ -255,7 +271,7 @@ def test_mixed_numeric_classes_are_seen_everywhere(tmp_path):
     shown = page(tmp_path)
     assert "2 numeric classes (cpu and gpu)" in shown.text
     assert "mixed numeric classes" in shown.table("Test at 100 labels")[1][0]
-    assert any("numeric classes" in line for line in summary_lines(tmp_path))
+    assert any("numeric classes" in line for line in summary_lines(read_evidence(tmp_path)))
 
 
 def test_hidden_labels_are_marked(tmp_path):
@@ -263,7 +279,7 @@ def test_hidden_labels_are_marked(tmp_path):
     write_grid(tmp_path, ["upper_bound"], seeds=2, cheats=True)
     shown = page(tmp_path)
     assert "sees hidden labels" in shown.table("Test at 100 labels")[2][0] + shown.table("Test at 100 labels")[1][0]
-    assert any("upper_bound (sees hidden labels)" in line for line in summary_lines(tmp_path))
+    assert any("upper_bound (sees hidden labels)" in line for line in summary_lines(read_evidence(tmp_path)))
 
 
 def test_several_comparisons_have_a_line_each(tmp_path):
@@ -304,7 +320,8 @@ def test_a_metric_that_is_not_a_number_is_a_gap(tmp_path):
 
 
 def test_terminal_lines(plain):
-    lines = summary_lines(plain)
+    lines = summary_lines(read_evidence(plain))
+    assert write_report(plain).text.read_text().splitlines() == lines
     assert lines[0] == "digits · pixels · linear · perfect · 20+20x4, at 100 labels"
     assert " ".join(lines[1].split()) == "strategy test accuracy, % pool accuracy, % seeds against random"
     mean = sum(accuracy("badge", seed, 100) for seed in range(3)) / 3

@@ -65,8 +65,18 @@ class BackgroundTracker:
         self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="labelbench-tracking", daemon=True)
 
+    def load(self) -> None:
+        """Import what the tracker needs, in this thread."""
+        self._tracker.load()
+
     def open(self) -> None:
-        """Start the thread, which opens the tracker before anything else."""
+        """Start the thread, which opens the tracker before anything else.
+
+        What it needs is imported before, in this thread. Ray pickles in this thread, and to pickle looks into every
+        module there is: where some are loaded as they are looked at, and another thread is just loading them too, each
+        waits for the other, and Python ends one with an error.
+        """
+        self.load()
         self._thread.start()
 
     def sync_trial(self, trial: TrialLedger) -> None:

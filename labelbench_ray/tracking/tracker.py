@@ -14,6 +14,10 @@ class Tracker(Protocol):
     cannot be used, LedgerError when the ledger cannot be read.
     """
 
+    def load(self) -> None:
+        """Import whatever the other methods will need, in this thread."""
+        ...
+
     def open(self) -> None:
         """Find or make the place of this grid."""
         ...
@@ -37,6 +41,9 @@ class Tracker(Protocol):
 
 class NoTracker:
     """Tracks nothing."""
+
+    def load(self) -> None:
+        """Do nothing."""
 
     def open(self) -> None:
         """Do nothing."""

@@ -43,7 +43,7 @@ def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(name,
     pool = pool.changed(probs_NC=pool.probs_NC.astype(np.float32))
     strategy = STRATEGIES.get(name)()
     rows = stored_rows(pool, tmp_path, strategy.needs)
-    make_spread = actor_spread(2, 0.1, in_placement_group=False)
+    make_spread = actor_spread(2, {"CPU": 0.1}, in_placement_group=False)
     killed = []
 
     def attempt(kill):
@@ -90,6 +90,6 @@ def test_arguments_of_any_size_come_to_every_actor(size, ray_cluster):
     pair = (np.ones(size), np.ones(size))
     assert (pair[0].nbytes > INLINE_BYTES) == (size == 100_000)
     rows = [ShardRows(Shard(i, i, i + 1), 9, 3, np.empty(0, np.int64), None, None) for i in range(3)]
-    workers = actor_spread(2, 0.1, in_placement_group=False)(rows)(Adder, 10)
+    workers = actor_spread(2, {"CPU": 0.1}, in_placement_group=False)(rows)(Adder, 10)
     assert workers.each("add", pair, 1) == [2 * size + 11, 2 * size + 12, 2 * size + 13]
     assert workers.one(2, "add", pair, 1) == 2 * size + 13

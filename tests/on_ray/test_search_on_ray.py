@@ -36,6 +36,7 @@ def test_one_at_a_time_a_search_on_ray_equals_one_in_process(tmp_path):
     assert tune(tmp_path, "there", experiment).num_measured == 0
 
 
+@pytest.mark.slow
 def test_two_at_a_time_every_configuration_comes_to_its_end_and_failures_sink_none(tmp_path):
     search = {"learning_rate": {"choice": [0.01, 0.1, 1e30]}}
     trainer = {"name": "linear", "optimizer": "sgd", "epochs": 9}

@@ -42,6 +42,7 @@ def test_trials_on_ray_equal_trials_in_process_and_failures_do_not_sink_them(tmp
     assert (again.num_ran, again.num_skipped) == (0, 5)
 
 
+@pytest.mark.slow
 def test_eight_shards_on_two_actors_change_nothing(tmp_path, reference):
     selection = {"tile_rows": 71, "shards": 8, "through": "actors", "actors": 2}
     resources = {"cpus": 0.5, "select": {"cpus": 0.25}}
@@ -113,6 +114,7 @@ class Dying:
     assert outcome.report is None
 
 
+@pytest.mark.slow
 def test_a_blend_trains_by_turns_in_its_process_and_in_a_group(tmp_path):
     full = {"name": "finetune", "through": "ray_train", "epochs": 1, "min_steps": 4, "train_batch_size": 16}
     blend = {"trainer": {"name": "blend", "proxy": "linear", "full": full, "every": 2, "first": 1}}

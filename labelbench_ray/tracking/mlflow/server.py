@@ -19,6 +19,21 @@ class Place(NamedTuple):
     report_run_id: str | None
 
 
+def load() -> None:
+    """Import what of MLflow is used anywhere in this package, so that no import is left for later."""
+    with impatient():
+        import mlflow.entities
+        import mlflow.models
+        import mlflow.store.artifact.artifact_repository_registry
+        import mlflow.store.model_registry.sqlalchemy_store
+        import mlflow.store.tracking.sqlalchemy_store
+        import mlflow.tracking
+        import mlflow.types
+
+        with contextlib.suppress(ImportError):
+            import mlflow.system_metrics.system_metrics_monitor  # noqa: F401
+
+
 @contextlib.contextmanager
 def talking_to(uri: str) -> Iterator[None]:
     """Quiet and impatient while we talk to MLflow; what goes wrong is a TrackingError without credentials."""

@@ -21,6 +21,7 @@ from labelbench_ray.tracking.mlflow.server import (
     connect,
     engine_of,
     forget_connections,
+    load,
     search,
     talking_to,
     which_database,
@@ -72,6 +73,10 @@ class MlflowTracker:
         self._register_models = register_models
         self._machine = Machine()
         self._grid: _Grid | None = None
+
+    def load(self) -> None:
+        """Import what of MLflow is needed."""
+        load()
 
     def open(self) -> None:
         """Find or make the experiment and the parent run."""

@@ -22,6 +22,9 @@ class Recorder:
         self.entered = threading.Event()
         self.samples = 0
 
+    def load(self):
+        pass
+
     def open(self):
         self._call("open")
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,13 +51,8 @@ def start(folder, *words):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
     return subprocess.Popen(
         command(*words), cwd=folder, env=environment, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-
-
-def hear_ctrl_c():
-    """What a shell starts in the background ignores Ctrl-C, and so would all that the tests start."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(process, timeout_s=150):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import hear_ctrl_c
 
 from labelbench_ray.encoders.timm import Timm
 
@@ -178,7 +177,6 @@ def test_ctrl_c_ends_in_one_line_with_nothing_left_running(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
     )
     while "proxy ..." not in run.stderr.readline():
         assert run.poll() is None

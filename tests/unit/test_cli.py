@@ -17,20 +17,7 @@ from labelbench_ray.cli import main
 TINY = {"strategy": ["random", "margin"], "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 2}}
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run_it
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def one_line(err):

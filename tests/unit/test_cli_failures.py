@@ -11,27 +11,13 @@ from test_cli import TINY, one_line
 
 from labelbench_ray.benchmark.attempts import Attempts
 from labelbench_ray.benchmark.run_folder import new_run
-from labelbench_ray.cli import main
 from labelbench_ray.errors import LedgerError
 
 NO_PATIENCE = {"full_disk": 1, "wait_s": 0.01}
 DIVERGING = {"name": "linear", "optimizer": "sgd", "learning_rate": 1e30}
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run_it
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def full(*_, **__):

@@ -7,27 +7,13 @@ import pytest
 from runs import write_spec
 
 from labelbench_ray.api.forecasting import calibration
-from labelbench_ray.cli import main
 from labelbench_ray.cli.plan_tables import duration, money
 
 TINY = {"strategy": ["random", "margin"], "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 2}}
 EVALUATE = {"trainer": {"name": "linear", "weight_decay": 0.5}, "at": "last"}
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run_it
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def test_what_nobody_measured_is_unknown_and_the_way_to_know_is_told(call, tmp_path):

@@ -5,20 +5,9 @@ import json
 import pytest
 from ledgers import write_trial
 
-from labelbench_ray.cli import main, watching
+from labelbench_ray.cli import watching
 from labelbench_ray.execution.journal import Journal
 from labelbench_ray.execution.progress import Event
-
-
-@pytest.fixture
-def call(capsys):
-    def run_it(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run_it
 
 
 @pytest.fixture

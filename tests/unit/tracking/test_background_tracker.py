@@ -127,6 +127,7 @@ def test_every_pass_looks_at_the_machine(tmp_path):
     tracker.open()
     wait_until(lambda: recorder.samples >= 2)
     tracker.close("done", timeout_s=20)
+    assert recorder.samples >= 2
 
 
 def test_a_dead_server_costs_one_warning_and_the_end_says_what_is_missing(tmp_path):

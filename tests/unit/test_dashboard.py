@@ -1,6 +1,6 @@
 """The Grafana dashboard: it is what its generator makes, names metrics that exist, and is what Grafana accepts.
 
-The rules of ``grafana_accepts`` are those of Grafana's classic dashboard model, kinds/dashboard/dashboard_kind.cue in
+The rules of ``assert_grafana_accepts`` are those of Grafana's classic dashboard model, kinds/dashboard/dashboard_kind.cue in
 grafana/grafana: which fields a dashboard, a panel, a place and a variable must have, and which values they may take.
 """
 
@@ -32,7 +32,7 @@ VARIABLE_TYPES = {"query", "adhoc", "constant", "datasource", "interval", "textb
 COLOUR_MODES = {"thresholds", "palette-classic", "palette-saturated", "continuous-GrYlRd", "fixed"}
 
 
-def grafana_accepts(dashboard):
+def assert_grafana_accepts(dashboard):
     """Raises AssertionError for what Grafana's model refuses."""
     assert 8 <= len(dashboard["uid"]) <= 40
     assert isinstance(dashboard["title"], str)
@@ -46,12 +46,12 @@ def grafana_accepts(dashboard):
         assert variable["type"] in VARIABLE_TYPES
         assert variable["hide"] in {0, 1, 2}
     for panel in dashboard["panels"]:
-        panel_is_accepted(panel)
+        assert_panel_is_accepted(panel)
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
 
 
-def panel_is_accepted(panel):
+def assert_panel_is_accepted(panel):
     assert panel["type"]
     assert panel["id"] > 0
     place = panel["gridPos"]
@@ -75,7 +75,7 @@ def test_the_file_is_what_the_generator_makes():
 
 
 def test_grafana_accepts_it():
-    grafana_accepts(DASHBOARD)
+    assert_grafana_accepts(DASHBOARD)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_dashboard_that_grafana_refuses_would_be_noticed(where, value):
         at = at[key]
     at[where[-1]] = value
     with pytest.raises(AssertionError):
-        grafana_accepts(broken)
+        assert_grafana_accepts(broken)
 
 
 def test_every_metric_it_names_exists_and_all_of_ours_are_on_it():

@@ -1,7 +1,8 @@
 """The Grafana dashboard: it is what its generator makes, names metrics that exist, and is what Grafana accepts.
 
-The rules of ``assert_grafana_accepts`` are those of Grafana's classic dashboard model, kinds/dashboard/dashboard_kind.cue in
-grafana/grafana: which fields a dashboard, a panel, a place and a variable must have, and which values they may take.
+The rules of ``assert_grafana_accepts`` are those of Grafana's classic dashboard model (grafana/grafana,
+kinds/dashboard/dashboard_kind.cue): which fields a dashboard, a panel, a place and a variable must have, and which
+values they may take.
 """
 
 import importlib.util

@@ -124,6 +124,13 @@ class LedgerError(LabelBenchError):
     exit_code = 3
 
 
+class StorageError(LabelBenchError):
+    """An object store cannot be used: (address, what, what to do)."""
+
+    template = "storage {0}: {1}; {2}"
+    exit_code = 3
+
+
 class TrialLockedError(LabelBenchError):
     """Another process works on this trial: (trial, which)."""
 

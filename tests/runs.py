@@ -30,7 +30,7 @@ def spec(**changes):
 def facts(results):
     """All rows but costs, and all bought ids in order, by trial."""
     found = {}
-    for trial in Ledger(Path(results)).trials():
+    for trial in Ledger(results).trials():
         rows = [row for row in trial.rows().to_pylist() if row["split"] != "cost"]
         found[trial.trial_id] = (rows, trial.bought().to_pylist())
     return found

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, default_results, plan
-from labelbench_ray.api.status import describe_grid
+from labelbench_ray.api.status import GRID_FILE, describe_grid
 from labelbench_ray.api.stopping import stops_after_the_round
 from labelbench_ray.benchmark.run_folder import RunFolder, new_run
-from labelbench_ray.benchmark.state import Ledger, State, write_json
+from labelbench_ray.benchmark.state import Ledger, State
+from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.driving import run_all
@@ -28,6 +29,7 @@ from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.features.stages import stages_in_words
 from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
+from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.tracking.background import BackgroundTracker
 from labelbench_ray.tracking.connection import default_uri
 from labelbench_ray.tracking.mlflow import MlflowTracker
@@ -41,7 +43,7 @@ ExecutorName = Literal["ray", "in_process"]
 class RunOutcome:
     """How a run ended."""
 
-    results: Path
+    results: Place
     num_trials: int
     num_ran: int
     num_skipped: int
@@ -53,7 +55,7 @@ class RunOutcome:
 
 def run(
     experiment: Experiment,
-    results: Path | None = None,
+    results: Where | None = None,
     features: Path = DEFAULT_FEATURES,
     *,
     executor: ExecutorName = "ray",
@@ -70,18 +72,18 @@ def run(
     prepared = plan(experiment, results, features)
     ledger = Ledger(prepared.results)
     ledger.check_writable()
-    watchers = Watchers(prepared.results, tell)
-    for warning in prepared.warnings:
-        watchers.tell(f"warning: {warning}")
+    this_run = new_run(prepared.results.absolute())
+    watchers = Watchers(this_run.place, tell)
     trials = [planned.trial for planned in prepared.trials]
-    write_json(ledger.root / "experiment.json", describe_grid(experiment.name, trials))
+    write_json(prepared.results, GRID_FILE, describe_grid(experiment.name, trials))
     if prepared.nothing_to_do:
-        watchers.tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results}")
+        tell(f"nothing to do: all {len(trials)} trials are done in {prepared.results.where}")
         there = current_report(prepared.results) or _report_if_any(ledger)
         return _outcome(prepared, 0, [], interrupted=False, report=there)
+    for warning in prepared.warnings:
+        watchers.tell(f"warning: {warning}")
     watchers.began(experiment.name, len(trials), prepared.num_done)
     tracker = _tracker(experiment, prepared.results, watchers.tell)
-    this_run = new_run(prepared.results.resolve())
     grid = _Grid(experiment, prepared.results, features, ledger, tracker, watchers, this_run)
     interrupted, stops = False, stops_after_the_round(this_run, experiment.limits.stop_within_s, watchers.tell)
     try:
@@ -104,7 +106,7 @@ def run(
         raise
     if interrupted:
         watchers.tell("interrupted: finished rounds are kept; run the same command again to go on")
-    failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger)])
+    failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger.now())])
     report = _report_if_any(ledger)
     _attach_report(grid.tracker, report)
     state: State = "interrupted" if interrupted else "failed" if failed else "done"
@@ -144,19 +146,19 @@ def embed(
     return tasks
 
 
-def report(results: Path, out: Path | None = None) -> ReportFiles:
+def report(results: Where, out: Path | None = None) -> ReportFiles:
     """Write the report of a results folder. Raises LedgerError when no round is finished."""
     return write_report(results, out)
 
 
-def sync(experiment: Experiment, results: Path | None = None) -> int:
+def sync(experiment: Experiment, results: Where | None = None) -> int:
     """Bring MLflow up to date with the ledger; returns the number of trials looked at. Raises TrackingError."""
-    results = results or default_results(experiment)
-    ledger = Ledger(results)
+    place = place_at(results or default_results(experiment))
+    ledger = Ledger(place).with_rows()
     trials = ledger.trials()
     if not trials:
-        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote with --results")
-    tracker = _plain_tracker(experiment, results)
+        raise LedgerError(place.where, "no trials here", "give the folder that `labelbench run` wrote with --results")
+    tracker = _plain_tracker(experiment, place)
     states = {trial.status().state for trial in trials}
     order: tuple[State, ...] = ("running", "failed", "interrupted")
     tracker.open()
@@ -172,7 +174,7 @@ class _Grid:
     """One run of a grid: what all its stages share."""
 
     experiment: Experiment
-    results: Path
+    results: Place
     features: Path
     ledger: Ledger
     tracker: Tracker
@@ -186,7 +188,8 @@ class _Grid:
         if not trials:
             return
         jobs = [self._job(trial) for trial in trials]
-        finished = [self.ledger.trial(trial.id).finished_rounds() for trial in trials]
+        now = self.ledger.now()
+        finished = [now.trial(trial.id).finished_rounds() for trial in trials]
         with self.watchers.stage(title, jobs, finished) as show:
 
             def watch(event: Event) -> None:
@@ -207,14 +210,15 @@ class _Grid:
             self.watchers.tell(f"{told}: running trials are finished, no new one is started")
 
     def evaluations_left(self, trials: Sequence[Trial]) -> list[EvaluationTrial]:
-        found = evaluation_trials(self.experiment, trials, self.ledger)
-        return [one for one in found if self.ledger.trial(one.id).status().state != "done"]
+        now = self.ledger.now()
+        found = evaluation_trials(self.experiment, trials, now)
+        return [one for one in found if now.trial(one.id).status().state != "done"]
 
     def failures(self, trials: Sequence[Trial | EvaluationTrial]) -> list[tuple[str, str]]:
         """Every trial that is not done after all have ended, and why; only what failed, where no more were begun."""
-        found, all_were_begun = [], self.folder.may_start_trials
+        found, all_were_begun, now = [], self.folder.may_start_trials, self.ledger.now()
         for trial in trials:
-            status = self.ledger.trial(trial.id).status()
+            status = now.trial(trial.id).status()
             if status.state != "done" and (all_were_begun or trial.id in self._problems):
                 reason = self._problems.get(trial.id) or status.error or "it did not end; see `labelbench status`"
                 found.append((self._job(trial).name, reason))
@@ -224,7 +228,7 @@ class _Grid:
         return TrialJob(
             trial=trial,
             experiment=self.experiment.name,
-            results=self.results.resolve(),
+            results=self.results.absolute(),
             features=self.features.resolve(),
             selection=self.experiment.selection,
             resources=self.experiment.resources,
@@ -267,7 +271,7 @@ def embed_views(
             tell(f"embedded {key.dataset.name} {key.split} {key.view.label}: {told}")
 
 
-def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:
+def _plain_tracker(experiment: Experiment, results: Place) -> Tracker:
     address = experiment.tracking.mlflow
     if address == "off":
         return NoTracker()
@@ -280,7 +284,7 @@ def _plain_tracker(experiment: Experiment, results: Path) -> Tracker:
     )
 
 
-def _tracker(experiment: Experiment, results: Path, tell: Callable[[str], None]) -> Tracker:
+def _tracker(experiment: Experiment, results: Place, tell: Callable[[str], None]) -> Tracker:
     tracker = _plain_tracker(experiment, results)
     return tracker if isinstance(tracker, NoTracker) else BackgroundTracker(tracker, tell)
 
@@ -293,8 +297,8 @@ def _attach_report(tracker: Tracker, report: ReportFiles | None) -> None:
 
 def _report_if_any(ledger: Ledger) -> ReportFiles | None:
     """The report, once there is a finished round. Raises LedgerError for rounds that cannot be read."""
-    if not any(trial.finished_rounds() for trial in ledger.trials()):
+    if not any(trial.finished_rounds() for trial in ledger.now().trials()):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return write_report(ledger.root)
+        return write_report(ledger.place)

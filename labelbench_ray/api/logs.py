@@ -2,55 +2,64 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from labelbench_ray.api.status import TrialNow, read_status
 from labelbench_ray.errors import UnknownTrialError
-from labelbench_ray.execution.journal import RUN_LOG, TRIAL_LOG, Level
+from labelbench_ray.execution.journal import RUN_LOG, TRIAL_LOG, Level, journals
 from labelbench_ray.execution.json_lines import Follower, read
 from labelbench_ray.registry import did_you_mean
+from labelbench_ray.storage.place import Place, Where, place_at
+
+POLL_S, POLL_REMOTE_S = 0.5, 10.0
 
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 Record = Mapping[str, Any]
 
 
-def find_trial(results: Path, words: str) -> TrialNow:
+def find_trial(results: Where, words: str) -> TrialNow:
     """The trial whose id begins with, or whose name is, these words.
 
     Raises UnknownTrialError, with near names, or with the ids where several trials have the name.
     """
-    trials = read_status(results).trials
+    now = read_status(results)
+    trials, where = now.trials, now.results
     found = [one for one in trials if one.name == words] or [one for one in trials if one.trial.startswith(words)]
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(f"{one.trial} ({_parts(one)})" for one in found[:8])
-        raise UnknownTrialError(str(results), words, f" {len(found)} trials are called so; give an id: {ids}.")
-    raise UnknownTrialError(str(results), words, did_you_mean(words, {one.name for one in trials}))
+        raise UnknownTrialError(
+            place_at(results).where, words, f" {len(found)} trials are called so; give an id: {ids}."
+        )
+    raise UnknownTrialError(where, words, did_you_mean(words, {one.name for one in trials}))
 
 
-def read_logs(results: Path, trial: str | None = None, level: Level = "info") -> list[Record]:
+def read_logs(results: Where, trial: str | None = None, level: Level = "info") -> list[Record]:
     """Lines of a results folder, or of one trial (by id), from a level on, in the order of time."""
-    lines = [line for file in _files(results, trial) for line in read(file) if _wanted(line, trial, level)]
+    place = place_at(results).now("runs/*/" + RUN_LOG, f"trials/{trial}/{TRIAL_LOG}")
+    lines = [line for name in _names(place, trial) for line in read(place, name) if _wanted(line, trial, level)]
     return sorted(lines, key=lambda line: str(line.get("time", "")))
 
 
 def follow_logs(
-    results: Path,
+    results: Where,
     trial: str | None = None,
     level: Level = "info",
     *,
-    poll_s: float = 0.5,
+    poll_s: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Record]:
-    """What is there, then what is added, until the caller stops."""
-    followers = [Follower(file) for file in _files(results, trial)]
+    """What is there, then what is added, also by runs that begin later, until the caller stops."""
+    place, followers = place_at(results), dict[str, Follower]()
+    pause_s = poll_s or (POLL_REMOTE_S if place.is_remote else POLL_S)
     while True:
-        new = [line for follower in followers for line in follower.new() if _wanted(line, trial, level)]
+        for name in _names(place, trial):
+            followers.setdefault(name, Follower(place, name))
+        new = [line for follower in followers.values() for line in follower.new() if _wanted(line, trial, level)]
         yield from sorted(new, key=lambda line: str(line.get("time", "")))
-        sleep(poll_s)
+        sleep(pause_s)
 
 
 def in_words(line: Record) -> str:
@@ -61,8 +70,8 @@ def in_words(line: Record) -> str:
     return f"{when}  {level}{whom}{_what(line)}"
 
 
-def _files(results: Path, trial: str | None) -> list[Path]:
-    return [results / RUN_LOG] + ([results / "trials" / trial / TRIAL_LOG] if trial else [])
+def _names(place: Place, trial: str | None) -> list[str]:
+    return journals(place) + ([f"trials/{trial}/{TRIAL_LOG}"] if trial else [])
 
 
 def _wanted(line: Record, trial: str | None, level: Level) -> bool:

@@ -13,6 +13,7 @@ from labelbench_ray.execution.evaluations import evaluation_trials, num_to_come
 from labelbench_ray.execution.inputs import Reader, embed_tasks, num_stored_views
 from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
 from labelbench_ray.features.embedding import EmbedTask
+from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.strategies.base import PoolShape
 from labelbench_ray.strategies.select import too_little_memory
 from labelbench_ray.trainers.base import Trainer
@@ -64,7 +65,7 @@ class Plan:
     """What a run would do."""
 
     experiment: Experiment
-    results: Path
+    results: Place
     features: Path
     trials: list[PlannedTrial]
     evaluations: list[PlannedEvaluation]
@@ -109,13 +110,13 @@ class Plan:
         return sum(planned.done for planned in self.evaluations)
 
 
-def plan(experiment: Experiment, results: Path | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
+def plan(experiment: Experiment, results: Where | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
     """Expand the grid, look up what is done, and check that it fits its data. Starts nothing and writes nothing.
 
     Raises SpecError or DataError for what can be known to be wrong before any work.
     """
-    results = results or default_results(experiment)
-    ledger, trials = Ledger(results), experiment.trials()
+    place = place_at(results or default_results(experiment))
+    ledger, trials = Ledger(place).now(), experiment.trials()
     warnings = _check_against_data(experiment, trials)
     selections = _check_memory(experiment, trials)
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
@@ -129,7 +130,7 @@ def plan(experiment: Experiment, results: Path | None = None, features: Path = D
     tasks = embed_tasks(readers, features, experiment.resources.kind)
     return Plan(
         experiment=experiment,
-        results=results,
+        results=place,
         features=features,
         trials=planned,
         evaluations=evaluations,

@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from labelbench_ray.benchmark.state import Ledger, TrialLedger
 from labelbench_ray.config import Trial
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.job import trial_name
-from labelbench_ray.execution.journal import RUN_LOG
-from labelbench_ray.execution.json_lines import mask, read, timestamp
+from labelbench_ray.execution.journal import read_journals
+from labelbench_ray.execution.json_lines import mask, timestamp
 from labelbench_ray.execution.progress import STANDINGS, Standing
+from labelbench_ray.storage.place import Place, Where, place_at
 
 GRID_FILE = "experiment.json"
 
@@ -60,7 +60,7 @@ class GridNow:
     """A grid as it stands."""
 
     experiment: str
-    results: Path
+    results: str
     trials: list[TrialNow]
     seconds_left: float | None
     """At the pace of the last rounds; None while no trial runs or the pace is not known."""
@@ -101,24 +101,26 @@ def describe_grid(name: str, trials: Iterable[Trial]) -> dict[str, Any]:
     return {"name": name, "trials": known}
 
 
-def check_results(results: Path) -> None:
+def check_results(results: Where) -> None:
     """Raises LedgerError for a folder that no run wrote."""
-    if not (results / "trials").is_dir() and not (results / GRID_FILE).is_file():
-        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
+    place = place_at(results)
+    if "trials" not in place.folders() and not place.has(GRID_FILE):
+        raise LedgerError(place.where, "no trials here", "give the folder that `labelbench run` wrote")
 
 
-def read_status(results: Path) -> GridNow:
+def read_status(results: Where) -> GridNow:
     """Where the grid of a results folder stands. Raises LedgerError where there is none."""
     check_results(results)
-    name, known = _planned(results)
-    journal = read(results / RUN_LOG)
+    ledger = Ledger(results).now()
+    name, known = _planned(ledger.place)
+    journal = read_journals(ledger.place)
     heard = _heard(journal)
-    begun = [_begun(trial, heard.get(trial.trial_id, _Heard())) for trial in Ledger(results).trials()]
+    begun = [_begun(trial, heard.get(trial.trial_id, _Heard())) for trial in ledger.trials()]
     there = {trial.trial for trial in begun}
     trials = [*begun, *(_waiting(one) for one in known if one["trial"] not in there)]
     return GridNow(
         experiment=name,
-        results=results,
+        results=ledger.place.where,
         trials=trials,
         seconds_left=_seconds_left(trials, journal),
         driver=_driver(journal),
@@ -126,12 +128,12 @@ def read_status(results: Path) -> GridNow:
     )
 
 
-def _planned(results: Path) -> tuple[str, list[dict[str, Any]]]:
+def _planned(results: Place) -> tuple[str, list[dict[str, Any]]]:
     """Name of the grid, and its trials as ``describe_grid`` wrote them; nothing of a folder that has no such file."""
     try:
-        told = json.loads((results / GRID_FILE).read_text())
+        told = json.loads(results.read(GRID_FILE))
     except (FileNotFoundError, json.JSONDecodeError):
-        return results.name, []
+        return results.where.rpartition("/")[2], []
     return str(told["name"]), [one for one in told["trials"] if isinstance(one, dict)]
 
 
@@ -177,7 +179,7 @@ def _begun(trial: TrialLedger, heard: _Heard) -> TrialNow:
 
 def _description(trial: TrialLedger) -> dict[str, Any]:
     """Nothing for a trial that was killed before it was described."""
-    return trial.description() if (trial.folder / "trial.json").is_file() else {}
+    return trial.description() if trial.has_description() else {}
 
 
 def _waiting(one: Mapping[str, Any]) -> TrialNow:

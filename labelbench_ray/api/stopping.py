@@ -6,12 +6,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from labelbench_ray.benchmark.run_folder import RunFolder, running
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.progress import duration
+from labelbench_ray.storage.place import Where, place_at
 
 
 @dataclass
@@ -54,14 +54,15 @@ def stops_after_the_round(run: RunFolder, within_s: float, tell: Callable[[str],
             signal.signal(one, handler)
 
 
-def stop(results: Path) -> list[RunFolder]:
+def stop(results: Where) -> list[RunFolder]:
     """Ask every run of a results folder, on whatever machine, to finish its rounds and end; returns those asked.
 
     Raises LedgerError for a folder that no run wrote, or that cannot be written.
     """
-    if not (results / "trials").is_dir() and not (results / "runs").is_dir():
-        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
-    asked = running(results)
+    place = place_at(results)
+    if not {"trials", "runs"} & set(place.folders()):
+        raise LedgerError(place.where, "no trials here", "give the folder that `labelbench run` wrote")
+    asked = running(place)
     for run in asked:
         run.ask_to_stop("labelbench stop")
     return asked

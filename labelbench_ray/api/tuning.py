@@ -22,6 +22,7 @@ from labelbench_ray.execution.tuning import Search, run_here
 from labelbench_ray.execution.tuning_ledger import Measurement, TuningLedger, Verdict
 from labelbench_ray.execution.tuning_measure import SPLITS_READ, Bench, TuningJob, readers
 from labelbench_ray.identity import describe
+from labelbench_ray.storage.place import Where, place_at
 from labelbench_ray.trainers.launch import launch_inline
 
 PRESET_FILE = "tuned.yaml"
@@ -58,7 +59,7 @@ class TuneOutcome:
 
 def tune(
     experiment: Experiment,
-    results: Path | None = None,
+    results: Where | None = None,
     features: Path = DEFAULT_FEATURES,
     *,
     fraction: float = 0.1,
@@ -76,9 +77,9 @@ def tune(
     test split is never read. Ctrl-C keeps what is measured; running again goes on, also with more ``configurations``.
     Raises SpecError, UnschedulableError, or TrainingError when no configuration could be trained.
     """
-    tuning, root = Tuning.of(experiment, fraction, seed), results or default_results(experiment)
+    tuning, root = Tuning.of(experiment, fraction, seed), place_at(results or default_results(experiment))
     ledger = TuningLedger(root, tuning)
-    job = _job(tuning, experiment, ledger.folder, features)
+    job = _job(tuning, experiment, ledger.place.scratch, features)
     interrupted = False
     with ledger.lock():
         search = Search(job, ledger, configurations)
@@ -94,11 +95,13 @@ def tune(
                     embed_views(chosen, tasks, tell)
                     _run(chosen, search, job)
             else:
-                tell(f"nothing to do: all {configurations} configurations are measured in {ledger.folder}")
+                tell(f"nothing to do: all {configurations} configurations are measured in {ledger.place.where}")
         except KeyboardInterrupt:
             interrupted = True
             tell("interrupted: what is measured is kept; run the same command again to go on")
-        preset = _write_preset(job, search, out or root / PRESET_FILE)
+        preset = _write_preset(job, search, out or root.scratch / PRESET_FILE)
+        if preset and not out:
+            root.publish(PRESET_FILE)
     return _outcome(job, search, preset, len(search.measurements) - known, interrupted)
 
 

@@ -1,19 +1,21 @@
 """Every attempt at a trial: where, when, and how it ended. Read by whoever decides whether there is another one.
 
-A file of lines that are only ever appended. An attempt without an end, that nobody holds the trial for, is one whose
-process died. A kill in the middle of a line leaves half of it, which is passed over.
+Numbered notes that are only ever added, each a file, by whoever knows something: who holds the trial, and who learns
+later why it ended. An attempt without an end, that nobody holds the trial for, is one whose process died.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.benchmark.writing import writing
+from labelbench_ray.storage.place import Where, place_at
 
 Ended = Literal[
     "done",
@@ -52,20 +54,18 @@ class Attempt:
 
 
 class Attempts:
-    """The attempts at one trial."""
+    """The attempts at one trial; the place holds nothing else."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, place: Where) -> None:
+        self._place = place_at(place)
 
     def read(self) -> list[Attempt]:
         """All of them, in order. Of several ends the last one counts: who learns more later says so."""
         found: dict[int, Attempt] = {}
-        for line in self._lines():
-            number = line["number"]
-            if number in found:
-                found[number] = replace(found[number], **line)
-            else:
-                found[number] = Attempt(**line)
+        for name in self._names():
+            told = json.loads(self._place.read(name))
+            number = told["number"]
+            found[number] = replace(found[number], **told) if number in found else Attempt(**told)
         return list(found.values())
 
     def begin(self, run: str, rounds: int, micro_batch_size: int | None = None) -> int:
@@ -81,29 +81,16 @@ class Attempts:
         self._append({"number": number, **told})
 
     def _append(self, told: dict[str, Any]) -> None:
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("ab+") as file:
-                half = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
-                file.write((b"\n" if half else b"") + json.dumps(told).encode() + b"\n")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise LedgerError(
-                str(self.file), f"cannot be written ({reason})", "free space, or choose another --results"
-            ) from error
+        names = self._names()
+        first = int(names[-1].removesuffix(".json")) + 1 if names else 0
+        with writing(self._place.where):
+            for number in itertools.count(first):
+                with contextlib.suppress(FileExistsError):  # then somebody else knew something too
+                    self._place.create(f"{number:06d}.json", json.dumps(told).encode())
+                    break
 
-    def _lines(self) -> list[dict[str, Any]]:
-        try:
-            text = self.file.read_text(errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        lines = []
-        for line in text.splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return lines
+    def _names(self) -> list[str]:
+        return sorted(name for name in self._place.names() if name.endswith(".json"))
 
 
 def open_attempt(attempts: Sequence[Attempt]) -> Attempt | None:

@@ -6,13 +6,13 @@ and a folder of a thousand trials is looked through in about a second.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from labelbench_ray.benchmark.results import COST
-from labelbench_ray.benchmark.state import Ledger, TrialLedger
+from labelbench_ray.benchmark.state import MODEL, Ledger, TrialLedger
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.identity import digest
+from labelbench_ray.storage.place import Place, Where
 
 MOST_ALIKE = {"selection": 3, "evaluation": 30}
 """Trials of one point of a grid that are read. Evaluations of a point differ in their number of labels: hence more."""
@@ -47,11 +47,12 @@ class MeasuredRound:
     """What the model that an evaluation keeps occupies there."""
 
 
-def read_history(results: Path) -> list[MeasuredRound]:
+def read_history(results: Where) -> list[MeasuredRound]:
     """Rounds of a few trials of each point. Raises LedgerError for a folder without trials, or that cannot be read."""
-    trials = Ledger(results).trials()
+    ledger = Ledger(results).with_rows()
+    trials = ledger.trials()
     if not trials:
-        raise LedgerError(str(results), "no trials here", "give the folder that `labelbench run` wrote")
+        raise LedgerError(ledger.place.where, "no trials here", "give the folder that `labelbench run` wrote")
     return [one for trial, told in _a_few_alike(trials) for one in _rounds_of(trial, told)]
 
 
@@ -73,8 +74,8 @@ def _rounds_of(trial: TrialLedger, told: dict[str, Any]) -> Iterator[MeasuredRou
     by_round: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         by_round.setdefault(row["round"], []).append(row)
-    round_bytes = bytes_in(trial.folder / "rounds") // max(1, len(by_round))
-    model_bytes = bytes_in(trial.folder / "model") or None
+    round_bytes = bytes_in(trial.place.below("rounds")) // max(1, len(by_round))
+    model_bytes = bytes_in(trial.place.below(MODEL)) or None
     identity = told.get("identity", {})
     for found in by_round.values():
         costs = {row["metric"]: row["value"] for row in found if row["split"] == COST}
@@ -105,6 +106,6 @@ def device_kind(numeric_class: str) -> str:
     return "cpu" if numeric_class.startswith(PROCESSORS) else "cuda"
 
 
-def bytes_in(folder: Path) -> int:
-    """Of all files in a folder; 0 where there is none."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def bytes_in(place: Place) -> int:
+    """Of all files in a place; 0 where there is none."""
+    return sum(place.sizes().values())

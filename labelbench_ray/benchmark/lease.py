@@ -1,9 +1,9 @@
 """Who works on a folder: a lease that its holder renews, and that anybody may take over when it does not.
 
-A lease is a file whose name is a number. The highest number counts. To take a lease is to link the next number, which
-the file system lets one process do; to give it back is to write into one's own file that it is free. The highest file
-is never deleted, so a number is never used twice, and a holder that was taken for dead finds a higher number than its
-own before it writes. Nothing but atomic links and renames is asked of the file system: no locks.
+A lease is a file whose name is a number. The highest number counts. To take a lease is to make the next number, which
+disks and object stores let one process do; to give it back is to write into one's own file that it is free. The highest
+file is never deleted, so a number is never used twice, and a holder that was taken for dead finds a higher number than
+its own before it writes. No locks are asked for.
 """
 
 import contextlib
@@ -19,10 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labelbench_ray.errors import LeaseLostError, TrialLockedError
+from labelbench_ray.storage.place import IN_CLOUD, Where, place_at
 
 EXPIRES_S = 60.0
 """A lease that was not renewed for so long is free."""
 RENEW_S = 10.0
+SLOWER = 3
+"""Times as long in an object store, where every renewal is paid for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +52,14 @@ class Holder:
 
 
 class Lease:
-    """The lease of one folder."""
+    """The lease of one place. It lies in a place of its own below that."""
 
-    def __init__(self, folder: Path, expires_s: float = EXPIRES_S, renew_s: float = RENEW_S) -> None:
-        self.folder = folder
-        self._expires_s, self._renew_s = expires_s, renew_s
+    def __init__(self, place: Where, expires_s: float | None = None, renew_s: float | None = None) -> None:
+        self._place = place_at(place)
+        self.of = self._place.where.split("/")[-2]
+        times = SLOWER if self._place.where.startswith(IN_CLOUD) else 1
+        self._expires_s = EXPIRES_S * times if expires_s is None else expires_s
+        self._renew_s = RENEW_S * times if renew_s is None else renew_s
 
     def holder(self) -> Holder | None:
         """Who holds it; None when nobody does."""
@@ -62,14 +68,14 @@ class Lease:
 
     def last_holder(self) -> Holder | None:
         """Who held it last, alive or not, unless it was given back."""
-        return _read(self._file(self._newest()))
+        return self._read(self._newest())
 
     @contextlib.contextmanager
     def hold(self) -> Iterator["Held"]:
         """Hold it for the length of a block. Raises TrialLockedError when another process does, OSError."""
-        held = Held(self, self._take())
-        stop = threading.Event()
-        renewing = threading.Thread(target=self._renew, args=(held.number, stop), daemon=True)
+        told = json.dumps(asdict(_this_process())).encode()
+        held, stop = Held(self, self._take(told)), threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(held.number, told, stop), daemon=True)
         renewing.start()
         try:
             yield held
@@ -82,77 +88,74 @@ class Lease:
     def revoke(self, holder: Holder) -> None:
         """Free it for others, if this process holds it still: it is known to be dead."""
         number = self._newest()
-        if _read(self._file(number)) == holder:
+        if self._read(number) == holder:
             with contextlib.suppress(OSError):
-                self._link(number + 1, "{}")
+                self._place.create(_name(number + 1), FREE)
 
-    def _take(self) -> int:
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _take(self, told: bytes) -> int:
         number = self._newest()
-        held_by = self._holder(number, self._now())
+        held_by = self._holder(number, self._now()) if number else None
         if held_by is not None:
-            raise TrialLockedError(self.folder.parent.name, held_by.in_words)
+            raise TrialLockedError(self.of, held_by.in_words)
         try:
-            self._link(number + 1, json.dumps(asdict(_this_process())))
+            self._place.create(_name(number + 1), told)
         except FileExistsError:
-            raise TrialLockedError(self.folder.parent.name, "a process that was faster") from None
-        if self._newest() != number + 1:  # what was the highest number is long gone
-            self._file(number + 1).unlink(missing_ok=True)
-            raise TrialLockedError(self.folder.parent.name, "a process that was faster")
-        for old in self._numbers():
+            raise TrialLockedError(self.of, "a process that was faster") from None
+        numbers = self._numbers()
+        if max(numbers, default=0) != number + 1:  # what was the highest number is long gone
+            self._place.delete(_name(number + 1))
+            raise TrialLockedError(self.of, "a process that was faster")
+        for old in numbers:
             if old <= number:
-                self._file(old).unlink(missing_ok=True)
+                self._place.delete(_name(old))
         return number + 1
 
-    def _link(self, number: int, text: str) -> None:
-        """Make the file of a number, whole or not at all. Raises FileExistsError."""
-        draft = self.folder / f".{secrets.token_hex(8)}"
-        draft.write_text(text)
-        try:
-            os.link(draft, self._file(number))
-        finally:
-            draft.unlink()
-
     def _give_back(self, number: int) -> None:
-        draft = self.folder / f".{secrets.token_hex(8)}"
-        draft.write_text("{}")
-        draft.replace(self._file(number))
+        self._place.write(_name(number), FREE)
 
-    def _renew(self, number: int, stop: threading.Event) -> None:
+    def _renew(self, number: int, told: bytes, stop: threading.Event) -> None:
         while not stop.wait(self._renew_s):
             with contextlib.suppress(OSError):
-                os.utime(self._file(number))
+                self._place.write(_name(number), told)
 
     def _holder(self, number: int, now: float) -> Holder | None:
-        holder = _read(self._file(number))
+        holder = self._read(number)
         if holder is None or holder.is_gone:
             return None
         try:
-            silent_s = now - self._file(number).stat().st_mtime
+            silent_s = now - self._place.modified(_name(number))
         except FileNotFoundError:
             return None
         return holder if silent_s < self._expires_s else None
 
-    def _now(self) -> float:
-        """By the clock of the file system, which stamps renewals too: clocks of machines differ."""
-        probe = self.folder / f".{secrets.token_hex(8)}"
-        probe.touch()
+    def _read(self, number: int) -> Holder | None:
         try:
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink()
+            told = json.loads(self._place.read(_name(number)))
+        except FileNotFoundError:
+            return None
+        return Holder(**told) if told else None
 
-    def _file(self, number: int) -> Path:
-        return self.folder / f"{number:08d}"
+    def _now(self) -> float:
+        """By the clock of the place, which stamps renewals too: clocks of machines differ."""
+        probe = f"now-{secrets.token_hex(8)}"
+        self._place.write(probe, b"")
+        try:
+            return self._place.modified(probe)
+        finally:
+            self._place.delete(probe)
 
     def _newest(self) -> int:
         return max(self._numbers(), default=0)
 
     def _numbers(self) -> list[int]:
-        try:
-            return [int(name) for name in os.listdir(self.folder) if name.isdigit()]  # noqa: PTH208, it is called often
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return [int(name) for name in self._place.names() if name.isdigit()]
+
+
+FREE = b"{}"
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}"
 
 
 @dataclass(frozen=True)
@@ -165,15 +168,7 @@ class Held:
     def check(self) -> None:
         """Raises LeaseLostError when another process has taken over."""
         if self.lease._newest() != self.number:
-            raise LeaseLostError(self.lease.folder.parent.name)
-
-
-def _read(file: Path) -> Holder | None:
-    try:
-        told = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Holder(**told) if told else None
+            raise LeaseLostError(self.lease.of)
 
 
 def _this_process() -> Holder:

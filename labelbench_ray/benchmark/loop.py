@@ -17,7 +17,7 @@ from labelbench_ray.benchmark.evaluation import Evaluator
 from labelbench_ray.benchmark.kept_scores import KeptProbabilities
 from labelbench_ray.benchmark.provenance import numeric_class, peak_memory_gib
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
-from labelbench_ray.benchmark.state import TrialLedger
+from labelbench_ray.benchmark.state import MODEL, TrialLedger
 from labelbench_ray.config import EvaluationTrial, Trial, label
 from labelbench_ray.errors import DataError, SpecError
 from labelbench_ray.oracles.base import Oracle
@@ -138,7 +138,8 @@ def run_evaluation(trial: EvaluationTrial, inputs: TrialInputs, ledger: TrialLed
     started = time.perf_counter()
     with ledger.work_dir(0) as work_dir:
         fitted, _, values, costs = _train_and_measure(trial, inputs, pool, 0, work_dir)
-        fitted.save(ledger.folder / "model")
+        fitted.save(ledger.folder / MODEL)
+        ledger.keep(MODEL)
         costs |= {"peak_memory_gib": peak_memory_gib(), "round_s": time.perf_counter() - started}
         key = _row_key(trial, inputs, 0, pool, trial.initial)
         ledger.commit_round(0, rows_table(key, {**values, COST: costs}), bought_table(trial.id, [(0, ids, labels)]))

@@ -6,13 +6,14 @@ States of a trial and what may follow::
                  running -> failed | interrupted -> running
     killed: the state stays "running" but nobody holds the trial; the next run goes on from the last finished round
 
-A round is written to a temporary folder and renamed: it is there whole or not at all. Who works on a trial holds its
-lease (lease.py); every attempt at it is noted (attempts.py).
+A round is finished once its rows are there, which are written last, whole or not at all, and by one process alone. Who
+works on a trial holds its lease (lease.py); every attempt at it is noted (attempts.py). All of this lies on a disk or
+in an object store (storage/place.py); to read much of it, take ``now()``.
 """
 
 import contextlib
 import json
-import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,10 +28,17 @@ import pyarrow.parquet as pq
 from labelbench_ray.benchmark.attempts import Attempts
 from labelbench_ray.benchmark.lease import Held, Lease
 from labelbench_ray.benchmark.results import BOUGHT_SCHEMA, ROW_SCHEMA, check_schema
-from labelbench_ray.errors import LeaseLostError, LedgerError, TrialLockedError
+from labelbench_ray.benchmark.writing import write_json, writing
+from labelbench_ray.errors import LeaseLostError, LedgerError, StorageError, TrialLockedError
+from labelbench_ray.storage.on_disk import OnDisk
+from labelbench_ray.storage.place import Where, place_at
 from labelbench_ray.types import Ids, Labels
 
 State = Literal["running", "done", "failed", "interrupted"]
+
+STATUS, DESCRIPTION, ROWS, BOUGHT = "status.json", "trial.json", "rows.parquet", "bought.parquet"
+MODEL = "model"
+"""The folder of the model that an evaluation keeps."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +53,27 @@ class TrialStatus:
 class TrialLedger:
     """One trial's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.trial_id = folder.name
-        self.lease = Lease(folder / "lease")
-        self.attempts = Attempts(folder / "attempts.jsonl")
+    def __init__(self, place: Where) -> None:
+        self.place = place_at(place)
+        self.trial_id = self.place.where.rpartition("/")[2]
+        self.lease = Lease(self.place.below("lease"))
+        self.attempts = Attempts(self.place.below("attempts"))
         self._held: Held | None = None
+
+    @property
+    def folder(self) -> Path:
+        """On this machine: the trial's folder, or where files lie before they are published."""
+        return self.place.scratch
+
+    def now(self) -> "TrialLedger":
+        """As it is at this moment, to be looked at."""
+        return TrialLedger(self.place.now(STATUS, "attempts/*"))
 
     @contextlib.contextmanager
     def lock(self, wait_s: float = 15.0) -> Iterator[None]:
         """Hold the trial. Raises TrialLockedError when another process still does after ``wait_s`` seconds."""
         with contextlib.ExitStack() as stack:
-            with _writing(self.folder):
+            with writing(self.place.where):
                 self._held = self._hold(stack, time.monotonic() + wait_s)
                 self._sweep()
             try:
@@ -79,61 +96,61 @@ class TrialLedger:
             time.sleep(0.2)
 
     def status(self) -> TrialStatus:
-        """State and finished rounds, as on disk.
+        """State and finished rounds, as written.
 
         A trial that says "running" while nobody holds it was killed, and one that says "done" while rounds are gone is
         not done: both are told as interrupted, so that the next run goes on with them.
         """
-        file, rounds = self.folder / "status.json", self.finished_rounds()
+        rounds = self.finished_rounds()
         try:
-            told = json.loads(file.read_text())
+            told = json.loads(self.place.read(STATUS))
             state, error, recorded = told.get("state"), told.get("error", ""), told.get("rounds", 0)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return TrialStatus(None, rounds)
         except (json.JSONDecodeError, AttributeError) as problem:
-            raise LedgerError(str(file), f"not readable ({problem})", "delete it and run again") from None
+            where = f"{self.place.where}/{STATUS}"
+            raise LedgerError(where, f"not readable ({problem})", "delete it and run again") from None
         if (state == "running" and self.lease.holder() is None) or (state == "done" and rounds < recorded):
             state = "interrupted"
         return TrialStatus(state, rounds, error)
 
     def mark(self, state: State, error: str = "") -> None:
         """Write the state."""
-        status = {"state": state, "error": error, "rounds": self.finished_rounds()}
-        write_json(self.folder / "status.json", status)
+        write_json(self.place, STATUS, {"state": state, "error": error, "rounds": self.finished_rounds()})
 
     def finished_rounds(self) -> int:
         """How many rounds are whole: 0..n-1 without a gap."""
         count = 0
-        while (self.folder / "rounds" / f"{count:04d}").is_dir():
+        while self.place.has(round_file(count)):
             count += 1
         return count
 
+    def changed(self) -> float:
+        """When a round was last finished, in seconds since 1970; 0 where none is."""
+        return max((self.place.modified(round_file(index)) for index in range(self.finished_rounds())), default=0.0)
+
     def commit_round(self, round_index: int, rows: pa.Table, bought: pa.Table) -> None:
-        """Write one round, atomically.
+        """Write one round; it counts once its rows are there.
 
         Raises LedgerError when the disk is full or not writable, LeaseLostError when another process has the trial.
         """
-        final = self.folder / "rounds" / f"{round_index:04d}"
-        draft = final.with_suffix(f".{os.getpid()}.draft")
-        with _writing(final):
-            draft.mkdir(parents=True, exist_ok=True)
-            pq.write_table(rows, draft / "rows.parquet")
-            pq.write_table(bought, draft / "bought.parquet")
-            for file in draft.iterdir():
-                _sync(file)
+        name = _round(round_index)
+        with writing(f"{self.place.where}/{name}"):
             self.check_held()
-            if final.exists():
-                raise LeaseLostError(self.trial_id)
-            draft.rename(final)
-            _sync(final.parent)
+            self.place.write(f"{name}/{BOUGHT}", as_parquet(bought), lasting=True)
+            self.check_held()
+            try:
+                self.place.create(f"{name}/{ROWS}", as_parquet(rows), lasting=True)
+            except FileExistsError:
+                raise LeaseLostError(self.trial_id) from None
 
     def rows(self) -> pa.Table:
         """Rows of all finished rounds."""
-        return self._read("rows.parquet", ROW_SCHEMA)
+        return self._read(ROWS, ROW_SCHEMA)
 
     def bought(self) -> pa.Table:
         """Bought ids of all finished rounds, in order of buying."""
-        return self._read("bought.parquet", BOUGHT_SCHEMA)
+        return self._read(BOUGHT, BOUGHT_SCHEMA)
 
     def batches(self) -> list[tuple[Ids, Labels]]:
         """(ids, labels) of every batch bought so far."""
@@ -143,23 +160,32 @@ class TrialLedger:
 
     def write_description(self, description: dict[str, Any]) -> None:
         """Keep what was asked and what it became."""
-        write_json(self.folder / "trial.json", description)
+        write_json(self.place, DESCRIPTION, description)
+
+    def has_description(self) -> bool:
+        """False for a trial that was killed, or failed, before it was described."""
+        return self.place.has(DESCRIPTION)
 
     def description(self) -> dict[str, Any]:
         """What ``write_description`` kept."""
         try:
-            told: dict[str, Any] = json.loads((self.folder / "trial.json").read_text())
+            told: dict[str, Any] = json.loads(self.place.read(DESCRIPTION))
         except (OSError, json.JSONDecodeError) as error:
             raise LedgerError(
-                str(self.folder), f"its description cannot be read ({error})", "run the trial again"
+                self.place.where, f"its description cannot be read ({error})", "run the trial again"
             ) from None
         return told
+
+    def keep(self, name: str) -> None:
+        """Keep what was written to ``folder`` under this name, before the round that it belongs to is committed."""
+        with writing(f"{self.place.where}/{name}"):
+            self.place.publish(name)
 
     @contextlib.contextmanager
     def work_dir(self, round_index: int) -> Iterator[Path]:
         """Scratch space of a round. Kept when the round fails, so that training goes on from its checkpoint."""
         folder = self.folder / "work" / f"{round_index:04d}"
-        with _writing(folder):
+        with writing(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
@@ -167,11 +193,12 @@ class TrialLedger:
     def _sweep(self) -> None:
         """Remove drafts, rounds after a gap (they are made again), and scratch space of rounds that are finished."""
         finished = self.finished_rounds()
-        for draft in (self.folder / "rounds").glob("*.draft"):
-            shutil.rmtree(draft)
-        for folder in (self.folder / "rounds").glob("[0-9]*"):
-            if int(folder.name) >= finished:
-                shutil.rmtree(folder)
+        for name in filter(str.isdigit, self.place.below("rounds").folders()):
+            place = self.place.below("rounds").below(name)
+            if isinstance(place, OnDisk):
+                place.remove_drafts()
+            if int(name) >= finished:
+                place.delete(ROWS)
         for folder in (self.folder / "work").glob("[0-9]*"):
             if int(folder.name) < finished:
                 shutil.rmtree(folder)
@@ -179,68 +206,73 @@ class TrialLedger:
     def _read(self, name: str, schema: pa.Schema) -> pa.Table:
         tables = [schema.empty_table()]
         for index in range(self.finished_rounds()):
-            file = self.folder / "rounds" / f"{index:04d}" / name
+            file = f"{_round(index)}/{name}"
             try:
-                with pq.ParquetFile(file) as opened:  # a quarter of the time of pq.read_table
+                with pq.ParquetFile(pa.BufferReader(self.place.read(file))) as opened:  # quicker than pq.read_table
                     table = opened.read(use_threads=False)
             except (OSError, pa.ArrowInvalid) as error:
-                raise LedgerError(
-                    str(file), f"cannot be read ({error})", "delete its round folder and run again"
-                ) from None
-            tables.append(check_schema(table, schema, str(file)))
+                where = f"{self.place.where}/{file}"
+                raise LedgerError(where, f"cannot be read ({error})", "delete its round folder and run again") from None
+            tables.append(check_schema(table, schema, f"{self.place.where}/{file}"))
         return pa.concat_tables(tables)
 
 
 class Ledger:
     """A results folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, place: Where) -> None:
+        self.place = place_at(place)
+
+    def now(self) -> "Ledger":
+        """As it is at this moment, to be looked at."""
+        return Ledger(self.place.now(*(f"trials/*/{name}" for name in (STATUS, DESCRIPTION, "attempts/*"))))
+
+    def with_rows(self) -> "Ledger":
+        """As it is at this moment, to be read whole."""
+        return Ledger(self.place.now(f"trials/*/{STATUS}", f"trials/*/{DESCRIPTION}", "trials/*/rounds/*"))
 
     def trial(self, trial_id: str) -> TrialLedger:
         """The folder of one trial, there or not."""
-        return TrialLedger(self.root / "trials" / trial_id)
+        return TrialLedger(self.place.below("trials").below(trial_id))
 
     def trials(self) -> list[TrialLedger]:
         """All trials that ever started, by id."""
-        return [TrialLedger(path) for path in sorted((self.root / "trials").glob("*")) if path.is_dir()]
+        return [self.trial(name) for name in self.place.below("trials").folders()]
+
+    def changed(self) -> float:
+        """When a round was last finished, in seconds since 1970; 0 where none is."""
+        return max((trial.changed() for trial in self.trials()), default=0.0)
 
     def rows(self) -> pa.Table:
         """Rows of every finished round of every trial."""
         return pa.concat_tables([ROW_SCHEMA.empty_table(), *(trial.rows() for trial in self.trials())])
 
     def check_writable(self) -> None:
-        """Raises LedgerError now rather than after an hour of work."""
-        with _writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".writable-{os.getpid()}"
-            probe.write_text("")
-            probe.unlink()
+        """Raises LedgerError now rather than after an hour of work, StorageError where leases could not be trusted."""
+        probe = f".writable-{secrets.token_hex(4)}"
+        with writing(self.place.where):
+            self.place.create(probe, b"1")
+            try:
+                self.place.create(probe, b"2")
+            except FileExistsError:
+                return
+            finally:
+                self.place.delete(probe)
+        what = "two processes could make one file (no conditional writes), so two could run one trial"
+        raise StorageError(self.place.where, what, "use a store that refuses the second, such as S3, GCS or MinIO")
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a small file atomically."""
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-        draft.replace(path)
+def _round(index: int) -> str:
+    return f"rounds/{index:04d}"
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise LedgerError(
-            str(path), f"cannot be written ({reason})", "free space, or choose another --results"
-        ) from error
+def round_file(index: int) -> str:
+    """The file of a trial that makes a round finished."""
+    return f"{_round(index)}/{ROWS}"
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def as_parquet(table: pa.Table) -> bytes:
+    """A table as a file's bytes."""
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out)
+    return bytes(out.getvalue())

@@ -34,7 +34,10 @@ Set = Annotated[
     list[str] | None,
     Parameter(name="--set", help="Override, as key=value; may be repeated.", negative="", consume_multiple=False),
 ]
-Results = Annotated[Path | None, Parameter(help="Results folder. Default: results/NAME of the experiment.")]
+Results = Annotated[
+    str | None, Parameter(help="Results folder, or s3://... or gs://... Default: results/NAME of the experiment.")
+]
+Folder = Annotated[str, Parameter(help="Results folder, or its s3:// or gs:// address.")]
 Features = Annotated[Path, Parameter(help="Folder of stored embeddings, shared by all experiments.")]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for machines.", negative="")]
 Executor = Annotated[Literal["ray", "in_process"], Parameter(help="Where trials run.")]

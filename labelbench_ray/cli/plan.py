@@ -39,7 +39,7 @@ def plan(
     results: Results = None,
     features: Features = DEFAULT_FEATURES,
     history: Annotated[
-        list[Path] | None,
+        list[str] | None,
         Parameter(
             help="Another results folder to learn times from; may be repeated.", negative="", consume_multiple=False
         ),
@@ -116,7 +116,7 @@ def _print_trials(prepared: "Plan") -> None:
                 for planned in trials
             ],
         )
-    print(f"\n{len(trials)} trials, {prepared.num_done} done, results in {prepared.results}")
+    print(f"\n{len(trials)} trials, {prepared.num_done} done, results in {prepared.results.where}")
 
 
 def _print_points(prepared: "Plan") -> None:

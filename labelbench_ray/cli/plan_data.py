@@ -15,7 +15,7 @@ def plan_data(told: "Forecast") -> dict[str, Any]:
     prepared = told.plan
     return {
         "experiment": prepared.experiment.name,
-        "results": str(prepared.results),
+        "results": prepared.results.where,
         "trials": _trials(prepared),
         "to_embed": [
             {"split": key.split, "view": key.view.kind, "index": key.view.index, "rows": task.num_rows}

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json
+from labelbench_ray.cli.app import RESULTS, File, Folder, Json, Results, Set, app, load, print_json
 
 
 @app.command(group=RESULTS)
 def report(
-    results: Annotated[Path, Parameter(help="Results folder.")],
+    results: Folder,
     *,
     out: Annotated[Path | None, Parameter(help="Folder for the report. Default: the results folder.")] = None,
     json_: Json = False,

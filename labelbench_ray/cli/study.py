@@ -14,6 +14,7 @@ from labelbench_ray.cli.app import (
     Executor,
     Features,
     File,
+    Folder,
     Json,
     NumCpus,
     Results,
@@ -54,7 +55,9 @@ def run(
             experiment, results, features, executor=executor, address=address, num_cpus=num_cpus, tell=tell
         )
     if json_:
-        print_json({**asdict(outcome), "failed": [list(pair) for pair in outcome.failed]})
+        print_json(
+            {**asdict(outcome), "results": outcome.results.where, "failed": [list(pair) for pair in outcome.failed]}
+        )
     elif outcome.report:
         print(outcome.report.text.read_text(encoding="utf-8"), end="")
         tell(f"report: {outcome.report.html}")
@@ -66,7 +69,7 @@ def run(
 
 
 @app.command(group=STUDY)
-def stop(results: Annotated[Path, Parameter(help="Results folder.")]) -> int:
+def stop(results: Folder) -> int:
     """Ask whoever runs a grid, on whatever machine, to stop after the round: as Ctrl-C there. Nothing is lost.
 
     Example: `labelbench stop results/quickstart`

@@ -4,17 +4,14 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from labelbench_ray.cli.app import RESULTS, Json, app, print_json, table
+from labelbench_ray.cli.app import RESULTS, Folder, Json, app, print_json, table
 
 CLEAR = "\x1b[H\x1b[2J"
-
-Folder = Annotated[Path, Parameter(help="Results folder.")]
 
 
 @app.command(group=RESULTS)

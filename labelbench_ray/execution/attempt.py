@@ -121,7 +121,7 @@ def _rounds(
     passes: int | None,
 ) -> Generator[Event, None, Ending]:
     """Run the rounds that are left, telling each; returns how that ended. Raises whatever a round raises."""
-    with trial_log(ledger.folder, job.trial.id, job.name):
+    with trial_log(ledger.place, job.trial.id, job.name):
         told = describe_trial(job.trial, job.experiment, job.resources.kind)
         ledger.write_description({**told, "name": job.name, "rounds": job.num_rounds})
         ledger.mark("running")

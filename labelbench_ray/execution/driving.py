@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import PlatformError
 from labelbench_ray.execution.attempt import look_at
 from labelbench_ray.execution.executor import Executor
@@ -24,7 +25,8 @@ def run_all(jobs: Sequence[TrialJob], executor: Executor, watch: Watch, tell: Ca
     heard = _Heard(watch)
     left, held_before, fruitless = list(jobs), 0, 0
     while left and jobs[0].run.may_start_trials:
-        looks = [(job, look_at(job.ledger, job.run.name, job.limits).what) for job in left]
+        now = Ledger(jobs[0].results).now()
+        looks = [(job, look_at(now.trial(job.trial.id), job.run.name, job.limits).what) for job in left]
         left = [job for job, what in looks if what not in {"done", "given up"} and job.trial.id not in heard.failed]
         held = [job for job, what in looks if what == "held"]
         if any(what == "free" for job, what in looks if job in left):

@@ -8,6 +8,7 @@ from labelbench_ray.benchmark.run_folder import RunFolder
 from labelbench_ray.benchmark.state import Ledger, TrialLedger
 from labelbench_ray.config import EvaluationTrial, Limits, Resources, Selection, Trial
 from labelbench_ray.execution.progress import Event
+from labelbench_ray.storage.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,7 @@ class TrialJob:
 
     trial: Trial | EvaluationTrial
     experiment: str
-    results: Path
+    results: Place
     features: Path
     selection: Selection
     resources: Resources

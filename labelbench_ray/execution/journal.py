@@ -1,8 +1,10 @@
-"""What happened in a results folder, as JSON lines: ``run.jsonl`` by the driver, ``trials/ID/log.jsonl`` by the trials.
+"""What happened in a results folder, as JSON lines: ``runs/NAME/run.jsonl`` by the driver of each run of the grid,
+``trials/ID/log.jsonl`` by the trials.
 
 The driver writes a line for each event of each trial and each message it shows. A trial's own process adds what only it
 sees: warnings of libraries, and the whole traceback of an error. A journal is for people and machines that watch; the
-ledger needs none of it, and a journal that cannot be written never ends a run.
+ledger needs none of it, and a journal that cannot be written never ends a run. In an object store, where nothing can be
+added to a file, it is written on this machine and published now and then.
 """
 
 import contextlib
@@ -16,22 +18,38 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from labelbench_ray.execution.json_lines import append, timestamp
+from labelbench_ray.execution.json_lines import append, read, timestamp
 from labelbench_ray.execution.progress import Event
+from labelbench_ray.storage.place import Place, Where, place_at
 
 RUN_LOG = "run.jsonl"
 TRIAL_LOG = "log.jsonl"
+PUBLISH_S = 30.0
+"""Seconds between two copies into an object store, at least."""
 
 Level = Literal["debug", "info", "warning", "error"]
 
 _LEVELS: dict[str, Level] = {"failed": "error", "retry": "warning", "interrupted": "warning"}
 
 
-class Journal:
-    """The driver's log of a results folder. Several drivers may write to one folder: each line says which did."""
+def journals(results: Place) -> list[str]:
+    """Names of the journals of all runs in a results folder, by when the runs began."""
+    return [f"runs/{name}/{RUN_LOG}" for name in results.below("runs").folders()]
 
-    def __init__(self, results: Path, tell: Callable[[str], None] = lambda _: None) -> None:
-        self._file = results / RUN_LOG
+
+def read_journals(results: Place) -> list[dict[str, Any]]:
+    """Lines of all runs, in the order of time."""
+    lines = [line for name in journals(results) for line in read(results, name)]
+    return sorted(lines, key=lambda line: str(line.get("time", "")))
+
+
+class Journal:
+    """The driver's log of one run, whose folder it lies in."""
+
+    def __init__(self, run: Where, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._place = place_at(run)
+        self._file = self._place.scratch / RUN_LOG
+        self._published = time.monotonic()
         self._tell = tell
         self._driver = f"{socket.gethostname()}:{os.getpid()}"
         self._broken = False
@@ -51,9 +69,13 @@ class Journal:
         when = timestamp(time.time() if at is None else at)
         try:
             append(self._file, {"time": when, "level": level, "event": event, **fields, "driver": self._driver})
+            if event == "ended" or time.monotonic() - self._published > PUBLISH_S:
+                self._place.publish(RUN_LOG)
+                self._published = time.monotonic()
         except OSError as error:
             if not self._broken:
-                self._tell(f"warning: {self._file} cannot be written ({error.strerror}); the run goes on without it")
+                where = f"{self._place.where}/{RUN_LOG}"
+                self._tell(f"warning: {where} cannot be written ({error.strerror}); the run goes on without it")
             self._broken = True
 
 
@@ -80,9 +102,11 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def trial_log(folder: Path, trial: str, name: str) -> Iterator[None]:
+def trial_log(place: Place, trial: str, name: str) -> Iterator[None]:
     """While the block runs, warnings and log records of this process go to the trial's log; an error with its trace."""
-    handler = _Lines(folder / TRIAL_LOG, {"trial": trial, "name": name})
+    with contextlib.suppress(OSError):  # what earlier attempts wrote, perhaps on other machines
+        place.fetch(TRIAL_LOG)
+    handler = _Lines(place.scratch / TRIAL_LOG, {"trial": trial, "name": name})
     logging.getLogger().addHandler(handler)
     try:
         with _warnings_logged(handler):
@@ -92,6 +116,9 @@ def trial_log(folder: Path, trial: str, name: str) -> Iterator[None]:
         raise
     finally:
         logging.getLogger().removeHandler(handler)
+        if (place.scratch / TRIAL_LOG).exists():
+            with contextlib.suppress(OSError):
+                place.publish(TRIAL_LOG)
 
 
 class _Lines(logging.Handler):

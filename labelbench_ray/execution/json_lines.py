@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelbench_ray.storage.place import Place
+
 HIDDEN = "***"
 
 _IN_ADDRESS = re.compile(r"(://)[^\s/@:]*(?::\S*)?@")
@@ -50,37 +52,30 @@ def append(file: Path, record: Mapping[str, Any]) -> None:
         os.close(handle)
 
 
-def read(file: Path, last_bytes: int | None = None) -> list[dict[str, Any]]:
-    """All whole lines that are JSON objects, or those among the last bytes; none where there is no file."""
+def read(place: Place, name: str) -> list[dict[str, Any]]:
+    """All whole lines that are JSON objects; none where there is no file."""
     try:
-        with file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            start = max(0, size - last_bytes) if last_bytes is not None else 0
-            stream.seek(start)
-            return [record for line in stream if (record := _parsed(line)) is not None]
-    except (FileNotFoundError, NotADirectoryError):
+        return [record for line in place.read(name).splitlines() if (record := _parsed(line)) is not None]
+    except FileNotFoundError:
         return []
 
 
 class Follower:
     """Reads what was added to a file since the last look."""
 
-    def __init__(self, file: Path, from_end: bool = False) -> None:
-        self._file = file
-        self._offset = file.stat().st_size if from_end and file.exists() else 0
+    def __init__(self, place: Place, name: str) -> None:
+        self._place, self._name = place, name
+        self._offset = 0
 
     def new(self) -> Iterator[dict[str, Any]]:
         """Records of the lines that ended since; a line that is still being written waits for the next look."""
-        if not self._file.exists():
+        try:
+            added = self._place.read(self._name, self._offset)
+        except FileNotFoundError:
             return
-        with self._file.open("rb") as stream:
-            stream.seek(self._offset)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                self._offset += len(line)
-                if (record := _parsed(line)) is not None:
-                    yield record
+        whole = added[: added.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        yield from (record for line in whole.splitlines() if (record := _parsed(line)) is not None)
 
 
 def _ends_a_line(handle: int) -> bool:

@@ -51,7 +51,7 @@ class Stock:
 
     def look_at(self, offer: Offer) -> Outlook:
         """What may be done with one of them now."""
-        return look_at(self.ledger.trial(offer.trial), self.run.name, self.limits)
+        return look_at(self.ledger.trial(offer.trial).now(), self.run.name, self.limits)
 
 
 def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> Iterator[Event]:

@@ -11,16 +11,17 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labelbench_ray.benchmark.state import TrialLedger, write_json
+from labelbench_ray.benchmark.state import TrialLedger, as_parquet
+from labelbench_ray.benchmark.writing import write_json, writing
 from labelbench_ray.config import Tuning
 from labelbench_ray.config.search import Dimension
 from labelbench_ray.errors import LedgerError
+from labelbench_ray.storage.place import Where, place_at
 
 Verdict = Literal["goes on", "stopped", "finished", "failed"]
 """What became of a configuration after a measurement; ``stopped`` ones were not among the best of their length."""
@@ -60,48 +61,45 @@ class Measurement:
 class TuningLedger:
     """The folder of one search."""
 
-    def __init__(self, results: Path, tuning: Tuning) -> None:
-        self.folder = results / "tuning" / tuning.id
+    def __init__(self, results: Where, tuning: Tuning) -> None:
+        self.place = place_at(results).below("tuning").below(tuning.id)
         self._search, self._space = tuning.id, tuning.space
         self._schema = pa.schema([*COLUMNS, *((field, _column(told)) for field, told in tuning.space.items())])
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the search. Raises TrialLockedError when another process does, LedgerError when it cannot be written."""
-        with TrialLedger(self.folder).lock():
+        with TrialLedger(self.place).lock():
             yield
 
     def describe(self, told: dict[str, Any]) -> None:
         """Keep what was asked."""
-        write_json(self.folder / "search.json", told)
+        write_json(self.place, "search.json", told)
 
     def add(self, measurement: Measurement) -> None:
         """Write one row, atomically. Raises LedgerError."""
         told = {key: value for key, value in vars(measurement).items() if key != "values"}
         searched = {field: _stored(self._space[field], value) for field, value in measurement.values.items()}
         row = {"search": self._search, **told, **searched}
-        file = self.folder / "measurements" / f"{len(self._files()):06d}.parquet"
-        draft = file.with_suffix(".draft")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pylist([row], schema=self._schema), draft)
-            draft.replace(file)
-        except OSError as error:
-            told_error = f"cannot be written ({error.strerror or error})"
-            raise LedgerError(str(file), told_error, "free space, or choose another --results") from error
+        name = f"measurements/{len(self._names()):06d}.parquet"
+        with writing(f"{self.place.where}/{name}"):
+            self.place.write(name, as_parquet(pa.Table.from_pylist([row], schema=self._schema)))
 
     def measurements(self) -> list[Measurement]:
         """All rows, in the order in which they were written. Raises LedgerError."""
-        return [measurement for file in self._files() for measurement in self._read(file)]
+        return [measurement for name in self._names() for measurement in self._read(name)]
 
-    def _files(self) -> list[Path]:
-        return sorted((self.folder / "measurements").glob("*.parquet"))
+    def _names(self) -> list[str]:
+        names = self.place.below("measurements").names()
+        return [f"measurements/{name}" for name in sorted(names) if name.endswith(".parquet")]
 
-    def _read(self, file: Path) -> list[Measurement]:
+    def _read(self, name: str) -> list[Measurement]:
         try:
-            rows = pq.read_table(file).select(self._schema.names).to_pylist()
+            rows = pq.read_table(pa.BufferReader(self.place.read(name))).select(self._schema.names).to_pylist()
         except (OSError, KeyError, pa.ArrowInvalid) as error:
-            raise LedgerError(str(file), f"cannot be read ({error})", "delete it and run again") from None
+            raise LedgerError(
+                f"{self.place.where}/{name}", f"cannot be read ({error})", "delete it and run again"
+            ) from None
         return [self._measurement(row) for row in rows]
 
     def _measurement(self, row: dict[str, Any]) -> Measurement:

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from labelbench_ray.execution.executor import Embedded
 from labelbench_ray.execution.job import TrialJob
@@ -12,15 +11,16 @@ from labelbench_ray.execution.metrics import CACHE_HITS, IMAGES_EMBEDDED, Emitte
 from labelbench_ray.execution.progress import Event, Watch, duration
 from labelbench_ray.execution.terminal import PLAIN_INTERVAL_S, Terminal
 from labelbench_ray.features.embedding import EmbedTask
+from labelbench_ray.storage.place import Where
 
 
 class Watchers:
     """Told of everything that happens in one run of a grid."""
 
-    def __init__(self, results: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, run: Where, tell: Callable[[str], None]) -> None:
         self.emitter: Emitter = Silent()
         """Set once there is something that can emit."""
-        self._journal = Journal(results, tell)
+        self._journal = Journal(run, tell)
         self._tell = tell
 
     def tell(self, message: str) -> None:

@@ -7,7 +7,6 @@ that can change a number (stored dtype, drawing of the first batch, content of w
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.benchmark.results import COST
@@ -15,6 +14,7 @@ from labelbench_ray.benchmark.state import Ledger, TrialLedger, TrialStatus
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.identity import digest
 from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure
+from labelbench_ray.storage.place import Where
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,21 +144,21 @@ class Comparison:
         return self.rows[(self.rows["split"] == measure.split) & (self.rows["metric"] == measure.metric)]
 
 
-def read_evidence(results: Path) -> Evidence:
+def read_evidence(results: Where) -> Evidence:
     """Everything the ledger in ``results`` knows. Raises LedgerError when no round is finished, or a file is broken."""
-    ledger = Ledger(results)
-    trials = tuple(TrialRecord(trial.trial_id, trial.status(), _description(trial.folder)) for trial in ledger.trials())
+    ledger = Ledger(results).with_rows()
+    trials = tuple(TrialRecord(trial.trial_id, trial.status(), _description(trial)) for trial in ledger.trials())
     rows = ledger.rows().to_pandas()
     if rows.empty:
         errors = [record.status.error for record in trials if record.status.state == "failed"]
         what = f"no finished round yet ({len(errors)} failed: {errors[0]})" if errors else "no finished round yet"
-        raise LedgerError(str(results), what, "run `labelbench run FILE` first")
+        raise LedgerError(ledger.place.where, what, "run `labelbench run FILE` first")
     return Evidence(rows, trials)
 
 
-def _description(folder: Path) -> Mapping[str, Any]:
+def _description(trial: TrialLedger) -> Mapping[str, Any]:
     try:
-        told = TrialLedger(folder).description()
+        told = trial.description()
     except LedgerError:
         return {}
     return told if isinstance(told, Mapping) else {}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.reporting import summary
 from labelbench_ray.reporting.cells import CHEATS
@@ -13,6 +14,7 @@ from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import ABSENT, Measure, count
 from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.statistics import final_statistics
+from labelbench_ray.storage.place import Where, place_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,25 +42,26 @@ class ReportFiles:
         return cls(folder / HTML, folder / CSV, folder / FINAL_CSV, folder / FIGURE, folder / TEXT)
 
 
-def current_report(results: Path) -> ReportFiles | None:
+def current_report(results: Where) -> ReportFiles | None:
     """The report in a results folder, where no trial has changed since it was written."""
-    files, trials = ReportFiles.in_folder(results), results / "trials"
+    ledger = Ledger(results).now()
+    files = ReportFiles.in_folder(ledger.place.scratch)
     try:
         written = min(file.stat().st_mtime for file in vars(files).values())
     except FileNotFoundError:
         return None
-    looked_at = [trials, *trials.glob("*/rounds"), *trials.glob("*/rounds/*/rows.parquet")]
-    return files if max(path.stat().st_mtime for path in looked_at) < written else None
+    return files if ledger.changed() < written else None
 
 
-def write_report(results: Path, out: Path | None = None) -> ReportFiles:
+def write_report(results: Where, out: Path | None = None) -> ReportFiles:
     """Write the files of a report to ``out`` (the results folder itself by default).
 
     Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
     LedgerError when no round is finished, a ledger file is broken, or ``out`` cannot be written.
     """
     evidence = read_evidence(results)
-    folder = results if out is None else out
+    place = place_at(results)
+    folder = place.scratch if out is None else out
     files = ReportFiles.in_folder(folder)
     page, lines = render(evidence), summary_lines(evidence)
     try:
@@ -68,9 +71,11 @@ def write_report(results: Path, out: Path | None = None) -> ReportFiles:
         _final_frame(evidence).to_csv(files.final_csv, index=False)
         draw_curves(evidence, files.figure)
         files.text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for file in () if out else vars(files).values():
+            place.publish(file.name)
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
-        raise LedgerError(str(folder), what, "free space, or choose another folder") from error
+        raise LedgerError(str(out or place.where), what, "free space, or choose another folder") from error
     return files
 
 

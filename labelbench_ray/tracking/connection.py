@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from labelbench_ray.storage.place import Where, place_at
+
 TIMEOUT_S = 10
 """Seconds an HTTP server may take for one answer."""
 
@@ -20,9 +22,12 @@ _ENVIRONMENT = {
 }
 
 
-def default_uri(results: Path) -> str:
-    """The database beside a ledger, used where no server is named; its artifacts lie in ``mlflow-artifacts``."""
-    return f"sqlite:///{results.resolve() / 'mlflow.db'}"
+def default_uri(results: Where) -> str:
+    """The database beside a ledger, used where no server is named; its artifacts lie in ``mlflow-artifacts``.
+
+    A database cannot lie in an object store: for results there, it is one of this machine.
+    """
+    return f"sqlite:///{place_at(results).scratch.resolve() / 'mlflow.db'}"
 
 
 def default_artifact_location(uri: str) -> str | None:

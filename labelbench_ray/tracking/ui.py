@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from labelbench_ray.errors import PlatformError
+from labelbench_ray.storage.place import IN_CLOUD, place_at
 from labelbench_ray.tracking import mlflow as view_of_ledger
 from labelbench_ray.tracking.connection import address, default_artifact_location, default_uri
 from labelbench_ray.tracking.view import VIEW_KEY
@@ -59,11 +60,12 @@ def _say_links(base: str, place: view_of_ledger.Place | None, say: Callable[[str
 
 def tracking_uri(where: str | Path) -> str:
     """The address itself, or that of the database in a results folder. Raises PlatformError where there is none."""
-    if isinstance(where, str) and "://" in where:
+    if isinstance(where, str) and "://" in where and not where.startswith(IN_CLOUD):
         return where
-    results = Path(where)
-    if not (results / "mlflow.db").exists():
-        raise PlatformError(f"no MLflow database in {results}", "run `labelbench sync` to make it from the results")
+    results = place_at(where)
+    if not (results.scratch / "mlflow.db").exists():
+        told = f"no MLflow database in {results.scratch}"
+        raise PlatformError(told, "run `labelbench sync` to make it from the results")
     return default_uri(results)
 
 

@@ -25,7 +25,7 @@ def full(*_, **__):
 
 
 def full_of_ours(attempts, told):
-    raise LedgerError(str(attempts.file), "cannot be written (No space left on device)", "free space")
+    raise LedgerError(attempts._place.where, "cannot be written (No space left on device)", "free space")
 
 
 def test_a_full_disk_is_tried_again_then_told_and_mended_by_running_again(call, tmp_path, monkeypatch):
@@ -53,7 +53,7 @@ def test_a_disk_that_takes_not_even_the_state_of_a_trial_ends_each_trial_with_th
     assert code == 1
     assert "Traceback" not in err
     assert err.count("\nfailed: ") == 2
-    assert "attempts.jsonl: cannot be written (No space left on device); free space" in err
+    assert "attempts: cannot be written (No space left on device); free space" in err
 
 
 def test_a_grid_with_too_many_failures_ends_early_with_1_and_says_so(call, tmp_path):
@@ -88,7 +88,7 @@ def test_stop_asks_what_runs_and_says_when_nothing_does(call, tmp_path):
         assert (code, out) == (0, "")
         assert f"asked process {os.getpid()} of " in one_line(err)
         assert run.asked_to_stop
-    assert json.loads((run.folder / "stop").read_text())["why"] == "labelbench stop"
+    assert json.loads((run.place.scratch / "stop").read_text())["why"] == "labelbench stop"
     assert call("stop", results) == (0, "", f"nothing runs in {results}\n")
 
 

@@ -16,7 +16,7 @@ def results(tmp_path):
     done = write_trial(tmp_path, "badge", budgets=[20, 40])
     write_trial(tmp_path, "margin", budgets=[20], state="failed", error="lower the learning rate")
     write_trial(tmp_path, "random", budgets=[20], state="running")
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     told = {"trial": done.trial_id, "name": "badge seed 0"}
     journal(Event(**told, what="round", num_labeled=40, test_accuracy=0.75, costs={"round_s": 2.0}))
     journal(Event(**told, what="retry", reason="preempted", error="the node left"))

@@ -22,7 +22,8 @@ from labelbench_ray.api.forecasting.planned_rounds import PlannedRounds
 from labelbench_ray.api.planning import Plan
 from labelbench_ray.benchmark.history import MeasuredRound, bytes_in
 from labelbench_ray.benchmark.loop import RoundDone, run_trial
-from labelbench_ray.benchmark.state import Ledger, write_json
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.config import Experiment, Trial, label
 from labelbench_ray.errors import FeatureStoreError, PlatformError, SelectionError, SpecError, TrainingError
 from labelbench_ray.execution.inputs import Reader, on_undecodable, read_inputs
@@ -30,6 +31,7 @@ from labelbench_ray.execution.preflight import Node, concurrency, in_words, unit
 from labelbench_ray.features.embedding import EmbedTask, embed_missing, finish
 from labelbench_ray.identity import describe, digest
 from labelbench_ray.shards import spread_locally
+from labelbench_ray.storage.place import place_at
 from labelbench_ray.trainers.blend import trainers_of
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import TrialKind
@@ -170,7 +172,7 @@ def _first_round(probe: Probe, plan: Plan, scratch: Path) -> tuple[RoundDone, in
         spread_locally,
     )
     ledger = Ledger(scratch).trial(trial.id)
-    return next(run_trial(trial, inputs, ledger)), bytes_in(ledger.folder / "rounds")
+    return next(run_trial(trial, inputs, ledger)), bytes_in(ledger.place.below("rounds"))
 
 
 def _as_measured(probe: Probe, done: RoundDone, round_bytes: int, device: str) -> MeasuredRound:
@@ -195,7 +197,7 @@ def _as_measured(probe: Probe, done: RoundDone, round_bytes: int, device: str) -
 def _keep(features: Path, measured: MeasuredRound) -> None:
     """Add a round to the file; one of the same kind is replaced."""
     before = [one for one in read_calibration(features) if _kind(one) != _kind(measured)]
-    write_json(features / FILE, {"rounds": [asdict(one) for one in [*before, measured]]})
+    write_json(place_at(features), FILE, {"rounds": [asdict(one) for one in [*before, measured]]})
 
 
 def _kind(one: MeasuredRound) -> Sequence[object]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from labelbench_ray.api.forecasting.calibration import read_calibration
 from labelbench_ray.api.forecasting.figures import Figure, History, Source, total
@@ -25,6 +24,7 @@ from labelbench_ray.execution.preflight import (
 )
 from labelbench_ray.features.measured import measured_sets
 from labelbench_ray.features.store import FeatureStore
+from labelbench_ray.storage.place import Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Forecast:
         return None if self.machine is None else _cost(self.machine, [stage])
 
 
-def forecast(plan: Plan, prices: Prices, history: Sequence[Path] = (), label_price: float | None = None) -> Forecast:
+def forecast(plan: Plan, prices: Prices, history: Sequence[Where] = (), label_price: float | None = None) -> Forecast:
     """Look up what is measured and work out the rest.
 
     Raises SpecError for a price that is negative, LedgerError for a history folder without trials, and
@@ -113,7 +113,7 @@ def _nodes(plan: Plan) -> tuple[list[Node], list[str]]:
     return nodes, [told.format(stage) for stage in dict.fromkeys(small)]
 
 
-def _sources(plan: Plan, history: Sequence[Path]) -> list[Source]:
+def _sources(plan: Plan, history: Sequence[Where]) -> list[Source]:
     """This results folder, then those that are named, then what a calibration measured."""
     own = [Source("here", read_history(plan.results))] if Ledger(plan.results).trials() else []
     others = [Source(f"in {folder}", read_history(folder)) for folder in history]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from labelbench_ray.benchmark.state import STATUS
 from labelbench_ray.tracking import view
 from labelbench_ray.tracking.connection import sqlite_path
 from labelbench_ray.tracking.mlflow.runs import RUN_STATUS, Shown, Told, modified_ms, new_metrics
@@ -35,7 +36,7 @@ def insert(engine: Any, experiment_id: str, shown: Shown, told: Told, rows: pa.T
     metrics = _metric_rows(new_metrics(shown, told.trial, rows))
     shown.status = RUN_STATUS[told.status.state or "running"]
     entries = {
-        models.SqlRun: [_run_row(experiment_id, shown, modified_ms(told.trial.folder / "status.json"))],
+        models.SqlRun: [_run_row(experiment_id, shown, modified_ms(told.trial, STATUS))],
         models.SqlTag: [{"key": key, "value": value} for key, value in shown.tags.items()],
         models.SqlParam: [{"key": key, "value": value} for key, value in params.items()],
         models.SqlMetric: metrics,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from labelbench_ray.benchmark.provenance import versions
-from labelbench_ray.benchmark.state import TrialLedger
+from labelbench_ray.benchmark.state import MODEL
 from labelbench_ray.tracking import pyfunc
 from labelbench_ray.tracking.mlflow.runs import Shown, Told
 
@@ -27,11 +27,7 @@ _REQUIRED = ("labelbench_ray", "torch", "numpy")
 
 def has_model(told: Told) -> bool:
     """Whether a trial is done and kept its model, as evaluations do."""
-    return told.status.state == "done" and _saved(told.trial).is_dir()
-
-
-def _saved(trial: TrialLedger) -> Path:
-    return trial.folder / "model"
+    return told.status.state == "done" and MODEL in told.trial.place.folders()
 
 
 def register(client: Any, uri: str, name: str, shown: Shown, told: Told) -> None:
@@ -60,7 +56,7 @@ def write_model(folder: Path, told: Told, run_id: str) -> None:
     from mlflow.models import Model
 
     data = folder / _DATA
-    shutil.copytree(_saved(told.trial), data)
+    shutil.copytree(told.trial.place.fetch(MODEL), data)
     (data / "trial.json").write_text(json.dumps(told.description, indent=2))
     known = versions()
     (folder / "requirements.txt").write_text("".join(f"{package}=={known[package]}\n" for package in _REQUIRED))

@@ -15,7 +15,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from labelbench_ray.benchmark.results import ROW_SCHEMA
-from labelbench_ray.benchmark.state import State, TrialLedger, TrialStatus
+from labelbench_ray.benchmark.state import DESCRIPTION, STATUS, State, TrialLedger, TrialStatus, round_file
 from labelbench_ray.tracking import view
 
 RUN_STATUS = {"running": "RUNNING", "done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -91,8 +91,9 @@ class Told:
     @classmethod
     def read(cls, trial: TrialLedger) -> Self:
         """As on disk. A trial that failed before it could describe itself has an empty description."""
-        has_description = (trial.folder / "trial.json").exists()
-        return cls(trial=trial, status=trial.status(), description=trial.description() if has_description else {})
+        trial = trial.now()
+        description = trial.description() if trial.has_description() else {}
+        return cls(trial=trial, status=trial.status(), description=description)
 
     @property
     def is_nothing(self) -> bool:
@@ -150,7 +151,7 @@ def new_metrics(shown: Shown, trial: TrialLedger, rows: pa.Table) -> list[Any]:
     metrics = []
     for told in view.rounds_of(rows):
         if told.round >= shown.num_rounds:
-            when = modified_ms(trial.folder / "rounds" / f"{told.round:04d}" / "rows.parquet")
+            when = modified_ms(trial, round_file(told.round))
             values = {**told.values, view.ROUND: float(told.round)}
             metrics += [Metric(key, value, when, told.num_labeled) for key, value in values.items()]
     return metrics
@@ -204,15 +205,14 @@ def set_status(client: Any, shown: Shown, state: State | None, ended_ms: int) ->
 
 def started_ms(trial: TrialLedger) -> int:
     """When the trial began. A resumed one wrote its description again, so its first round may be older."""
-    names = ("trial.json", "rounds/0000/rows.parquet", "status.json")
-    files = [trial.folder / name for name in names]
-    return min((modified_ms(file) for file in files if file.exists()), default=now_ms())
+    names = (DESCRIPTION, round_file(0), STATUS)
+    return min(modified_ms(trial, name) for name in names)
 
 
-def modified_ms(file: Path) -> int:
-    """When a file was written, or now where it is gone."""
+def modified_ms(trial: TrialLedger, name: str) -> int:
+    """When a file of a trial was written, or now where it is gone."""
     try:
-        return int(file.stat().st_mtime * 1000)
+        return int(trial.place.modified(name) * 1000)
     except FileNotFoundError:
         return now_ms()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from labelbench_ray.benchmark.state import State, TrialLedger
+from labelbench_ray.benchmark.state import STATUS, State, TrialLedger
 from labelbench_ray.errors import LedgerError, TrackingError
 from labelbench_ray.tracking import view
 from labelbench_ray.tracking.connection import address, default_artifact_location
@@ -103,7 +103,7 @@ class MlflowTracker:
                 tags |= self._attach(grid, shown, told)
             runs.log_new(grid.client, shown, told, rows, tags)
             runs.drop_tags(grid.client, shown, view.outdated_tags(shown.tags, tags))
-            runs.set_status(grid.client, shown, told.status.state, runs.modified_ms(trial.folder / "status.json"))
+            runs.set_status(grid.client, shown, told.status.state, runs.modified_ms(told.trial, STATUS))
             if told.status.state == "running":
                 runs.set_status(grid.client, grid.parent, "running", 0)
 

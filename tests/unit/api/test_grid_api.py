@@ -132,11 +132,11 @@ def test_sync_fills_mlflow_from_a_run_that_had_none_and_twice_changes_nothing(tm
     from mlflow import MlflowClient
 
     outcome = run(tmp_path, study())
-    assert not (outcome.results / "mlflow.db").exists()
+    assert not (outcome.results.scratch / "mlflow.db").exists()
     later = study(tracking={"mlflow": "auto"})
 
     def shown():
-        client = MlflowClient(f"sqlite:///{outcome.results / 'mlflow.db'}")
+        client = MlflowClient(f"sqlite:///{outcome.results.scratch / 'mlflow.db'}")
         (place,) = [e for e in client.search_experiments() if e.name == "small"]
         runs = client.search_runs([place.experiment_id])
         named = sorted((r.info.run_name, r.info.status) for r in runs)
@@ -276,7 +276,7 @@ def test_sync_of_a_folder_without_trials_says_so(tmp_path):
 
 def test_a_finished_trial_whose_round_is_damaged_is_told_and_mended_as_the_message_says(tmp_path):
     outcome = run(tmp_path, study(strategy="random"))
-    folder = next(outcome.results.glob("trials/*/rounds/0000"))
+    folder = next(outcome.results.scratch.glob("trials/*/rounds/0000"))
     before = Ledger(outcome.results).rows().filter(pc.field("split") == "test").to_pylist()
     (folder / "rows.parquet").write_bytes(b"half")
     with pytest.raises(LedgerError, match="delete its round folder and run again"):

@@ -39,7 +39,7 @@ def test_a_name_of_several_trials_is_refused_with_their_ids(tmp_path):
 
 @pytest.fixture
 def logged(tmp_path):
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     journal(Event(trial="a", name="badge seed 0", what="round", at=1.0, num_labeled=20))
     journal(Event(trial="b", name="badge seed 1", what="round", at=2.0, num_labeled=20))
     journal(Event(trial="a", name="badge seed 0", what="failed", at=4.0, error="no"))
@@ -63,7 +63,7 @@ def test_following_gives_what_is_there_and_then_what_is_added(logged):
 
     def add(_):
         added.append(len(added))
-        Journal(logged).message(f"later {added[-1]}")
+        Journal(logged / "runs" / "r").message(f"later {added[-1]}")
 
     lines = list(itertools.islice(follow_logs(logged, sleep=add), 5))
     assert [line["event"] for line in lines] == ["round", "round", "failed", "message", "message"]
@@ -102,7 +102,7 @@ def test_a_traceback_is_shown_below_its_line():
 
 
 def test_the_driver_s_own_lines_are_told(tmp_path):
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     journal.write("began", experiment="small", trials=4, done=0)
     journal.write("stage", stage="select", trials=4, rounds=8)
     journal.message("warning: little memory")

@@ -10,14 +10,16 @@ from ledgers import BUDGETS, write_trial
 from trials import make_trial
 
 from labelbench_ray.api.status import describe_grid, read_status
-from labelbench_ray.benchmark.state import Ledger, write_json
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.journal import Journal
 from labelbench_ray.execution.progress import Event
+from labelbench_ray.storage.on_disk import OnDisk
 
 
 def heard(results, trial, what, at=0.0, **more):
-    Journal(results)(Event(trial=trial.trial_id, name="x", what=what, at=at, **more))
+    Journal(results / "runs" / "r")(Event(trial=trial.trial_id, name="x", what=what, at=at, **more))
 
 
 def only(results):
@@ -75,7 +77,7 @@ def test_passwords_in_a_reason_are_left_out(tmp_path):
 
 def test_trials_of_the_grid_that_have_not_begun_wait_under_their_names(tmp_path):
     trials = [make_trial(seed=seed) for seed in range(3)]
-    write_json(tmp_path / "experiment.json", describe_grid("blobs", trials))
+    write_json(OnDisk(tmp_path), "experiment.json", describe_grid("blobs", trials))
     now = read_status(tmp_path)
     assert now.experiment == "blobs"
     assert [(one.trial, one.name, one.state, one.rounds) for one in now.trials] == [
@@ -88,12 +90,12 @@ def test_trials_of_the_grid_that_have_not_begun_wait_under_their_names(tmp_path)
 
 
 def test_time_left_is_the_rounds_left_of_all_unfinished_trials_at_the_pace_of_this_run(tmp_path):
-    write_json(tmp_path / "experiment.json", describe_grid("blobs", [make_trial(seed=7)]))  # 4 rounds, not begun
+    write_json(OnDisk(tmp_path), "experiment.json", describe_grid("blobs", [make_trial(seed=7)]))  # 4 rounds, not begun
     trial = write_trial(tmp_path, budgets=[20, 40, 60], state="running")
     trial.write_description({**trial.description(), "rounds": 5})
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     heard(tmp_path, trial, "round", at=0.0)
-    journal.write("stage", stage="select", trials=2, rounds=9)  # what came before it was another run
+    journal.write("stage", stage="select", trials=2, rounds=9, at=500.0)  # what came before it was another run
     with trial.lock():
         heard(tmp_path, trial, "round", at=1000.0)
         assert read_status(tmp_path).seconds_left is None
@@ -106,7 +108,7 @@ def test_time_left_is_the_rounds_left_of_all_unfinished_trials_at_the_pace_of_th
 def test_a_driver_that_has_not_ended_its_run_is_named(tmp_path):
     write_trial(tmp_path)
     assert read_status(tmp_path).driver == ""
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     journal.write("began", experiment="made_up", trials=1, done=0, at=1.0)
     now = read_status(tmp_path)
     assert now.driver.endswith(f":{os.getpid()}")
@@ -117,7 +119,9 @@ def test_a_driver_that_has_not_ended_its_run_is_named(tmp_path):
 
 def test_a_trial_killed_before_it_was_described_and_a_torn_journal_are_no_error(tmp_path):
     Ledger(tmp_path).trial("abc").mark("running")
-    (tmp_path / "run.jsonl").write_text('{"time": "2026-01-01T00:00:00.000Z", "event": "rou')
+    torn = tmp_path / "runs" / "r" / "run.jsonl"
+    torn.parent.mkdir(parents=True)
+    torn.write_text('{"time": "2026-01-01T00:00:00.000Z", "event": "rou')
     assert (only(tmp_path).trial, only(tmp_path).state) == ("abc", "interrupted")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from labelbench_ray.benchmark.results import RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import Ledger
-from labelbench_ray.errors import LedgerError, TrialLockedError
+from labelbench_ray.errors import LeaseLostError, LedgerError, TrialLockedError
 
 KEY = RowKey(
     trial="t", kind="selection", dataset="d", encoder="e", trainer="linear", model="linear", strategy="random",
@@ -35,12 +35,24 @@ def test_a_round_is_read_back_as_written(tmp_path):
 def test_a_draft_of_a_killed_round_is_not_a_round(tmp_path):
     ledger = Ledger(tmp_path).trial("t")
     commit(ledger, 0, [])
-    draft = ledger.folder / "rounds" / "0001.draft"
-    draft.mkdir()
-    (draft / "rows.parquet").write_bytes(b"half")
+    round_folder = ledger.folder / "rounds" / "0001"
+    round_folder.mkdir()
+    (round_folder / "bought.parquet").write_bytes(b"whole")
+    draft = round_folder / ".0123456789abcdef"
+    draft.write_bytes(b"half")
     assert ledger.finished_rounds() == 1
     with ledger.lock():
         assert not draft.exists()
+        commit(ledger, 1, [])
+    assert ledger.finished_rounds() == 2
+    assert ledger.rows().num_rows == 2
+
+
+def test_a_round_is_written_once(tmp_path):
+    ledger = Ledger(tmp_path).trial("t")
+    commit(ledger, 0, [])
+    with pytest.raises(LeaseLostError, match="trial t was taken over"):
+        commit(ledger, 0, [])
 
 
 def test_two_processes_cannot_hold_one_trial(tmp_path):
@@ -148,7 +160,7 @@ def test_done_is_believed_only_while_its_rounds_are_there(tmp_path):
     shutil.rmtree(ledger.folder / "rounds" / "0000")
     assert ledger.status().state == "interrupted"
     with ledger.lock():
-        assert not (ledger.folder / "rounds" / "0001").exists(), "a round after a gap is made again"
+        assert not (ledger.folder / "rounds" / "0001" / "rows.parquet").exists(), "a round after a gap is made again"
 
 
 def test_a_status_that_is_no_status_is_named(tmp_path):

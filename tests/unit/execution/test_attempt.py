@@ -230,6 +230,7 @@ from jobs import Rounds, make_job, run
 from labelbench_ray.benchmark import state
 from labelbench_ray.benchmark.attempts import Attempts
 from labelbench_ray.execution import attempt
+from labelbench_ray.storage.on_disk import OnDisk
 
 class Patch:
     def setattr(self, where, name, value):
@@ -249,7 +250,7 @@ def die_at(step):
 
     Rounds(before=lambda _, index: dies(f"before {index}"), after=lambda _, index: dies(f"after {index}")).use(Patch())
     dying(attempt, "open_inputs", lambda *_: "open_inputs")
-    dying(state, "_sync", lambda path: f"commit {path.parent.name[:4].lstrip('0') or 0}")
+    dying(OnDisk, "create", lambda _, name, *rest, **more: name.replace("rounds/000", "commit ").partition("/")[0])
     dying(state.TrialLedger, "mark", lambda _, state, *rest: f"mark {state}")
     dying(Attempts, "begin", lambda *_: "begin")
     dying(Attempts, "end", lambda *_, **__: "end")

@@ -12,6 +12,7 @@ import pytest
 from labelbench_ray.execution.journal import Journal, trial_log
 from labelbench_ray.execution.json_lines import Follower, append, mask, read, timestamp
 from labelbench_ray.execution.progress import Event
+from labelbench_ray.storage.on_disk import OnDisk
 
 SECRET = "hunter2"
 
@@ -59,7 +60,7 @@ def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_one_is_whole(t
     with file.open("a") as stream:
         stream.write('{"n": 2, "text": "cut')
     append(file, {"n": 3})
-    assert read(file) == [{"n": 1}, {"n": 3}]
+    assert read(OnDisk(tmp_path), file.name) == [{"n": 1}, {"n": 3}]
 
 
 def test_lines_of_processes_that_write_at_once_do_not_mix(tmp_path):
@@ -76,17 +77,9 @@ for number in range(200):
     assert sorted(line["number"] for line in lines) == sorted([*range(200)] * 2)
 
 
-def test_the_end_of_a_long_file_is_read_without_the_line_it_begins_in(tmp_path):
-    file = tmp_path / "log.jsonl"
-    for number in range(50):
-        append(file, {"number": number})
-    found = read(file, last_bytes=40)
-    assert found == [{"number": 48}, {"number": 49}]
-
-
 def test_a_follower_gives_whole_new_lines_once(tmp_path):
     file = tmp_path / "log.jsonl"
-    follower = Follower(file)
+    follower = Follower(OnDisk(tmp_path), file.name)
     assert list(follower.new()) == []
     append(file, {"n": 1})
     assert list(follower.new()) == [{"n": 1}]
@@ -100,7 +93,7 @@ def test_a_follower_gives_whole_new_lines_once(tmp_path):
 
 def test_a_round_is_one_line_with_its_time_trial_and_seconds(tmp_path):
     costs = {"train_s": 1.23456, "select_s": 0.5, "round_s": 2.0, "peak_memory_gib": 1.5}
-    Journal(tmp_path)(
+    Journal(tmp_path / "runs" / "r")(
         Event(
             trial="abc",
             name="badge seed 0",
@@ -112,7 +105,7 @@ def test_a_round_is_one_line_with_its_time_trial_and_seconds(tmp_path):
             costs=costs,
         )
     )
-    (line,) = read(tmp_path / "run.jsonl")
+    (line,) = read(OnDisk(tmp_path), "runs/r/run.jsonl")
     assert line.pop("driver").endswith(f":{os.getpid()}")
     assert line == {
         "time": "1970-01-01T00:00:01.500Z", "level": "info", "event": "round", "trial": "abc", "name": "badge seed 0",
@@ -122,19 +115,19 @@ def test_a_round_is_one_line_with_its_time_trial_and_seconds(tmp_path):
 
 
 def test_levels_tell_what_matters(tmp_path):
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "runs" / "r")
     for what in ("started", "round", "retry", "failed", "done", "interrupted"):
         journal(Event(trial="abc", name="x", what=what, error="why"))
     journal.message("warning: little memory")
     journal.message("nothing to do")
-    levels = [line["level"] for line in read(tmp_path / "run.jsonl")]
+    levels = [line["level"] for line in read(OnDisk(tmp_path), "runs/r/run.jsonl")]
     assert levels == ["info", "info", "warning", "error", "info", "warning", "warning", "info"]
 
 
 def test_a_journal_that_cannot_be_written_costs_one_warning(tmp_path):
-    (tmp_path / "run.jsonl").mkdir()
+    (tmp_path / "runs" / "r" / "run.jsonl").mkdir(parents=True)
     told = []
-    journal = Journal(tmp_path, told.append)
+    journal = Journal(tmp_path / "runs" / "r", told.append)
     journal.message("one")
     journal.message("two")
     assert len(told) == 1
@@ -143,7 +136,7 @@ def test_a_journal_that_cannot_be_written_costs_one_warning(tmp_path):
 
 def test_a_trial_s_log_has_warnings_records_and_the_traceback_of_its_error(tmp_path):
     def warn_and_fail():
-        with warnings.catch_warnings(), trial_log(tmp_path, "abc", "badge seed 0"):
+        with warnings.catch_warnings(), trial_log(OnDisk(tmp_path), "abc", "badge seed 0"):
             warnings.simplefilter("always")
             warnings.warn("overflow in exp", RuntimeWarning, stacklevel=1)
             logging.getLogger("some.library").warning("slow disk at https://me:%s@host", SECRET)
@@ -153,7 +146,7 @@ def test_a_trial_s_log_has_warnings_records_and_the_traceback_of_its_error(tmp_p
     quiet = logging.getLogger().handlers[:]
     with pytest.raises(ZeroDivisionError):
         warn_and_fail()
-    lines = read(tmp_path / "log.jsonl")
+    lines = read(OnDisk(tmp_path), "log.jsonl")
     assert [(line["level"], line["event"]) for line in lines] == [
         ("warning", "log"), ("warning", "log"), ("error", "traceback"),
     ]  # fmt: skip
@@ -168,14 +161,14 @@ def test_a_trial_s_log_has_warnings_records_and_the_traceback_of_its_error(tmp_p
 
 
 def test_nothing_is_logged_after_the_trial(tmp_path):
-    with trial_log(tmp_path, "abc", "badge seed 0"):
+    with trial_log(OnDisk(tmp_path), "abc", "badge seed 0"):
         pass
     logging.getLogger("some.library").warning("later")
-    assert read(tmp_path / "log.jsonl") == []
+    assert read(OnDisk(tmp_path), "log.jsonl") == []
 
 
 def test_a_trial_goes_on_when_its_log_cannot_be_written(tmp_path):
     (tmp_path / "log.jsonl").mkdir()
-    with trial_log(tmp_path, "abc", "badge seed 0"):
+    with trial_log(OnDisk(tmp_path), "abc", "badge seed 0"):
         logging.getLogger("some.library").warning("lost")
     assert list((tmp_path / "log.jsonl").iterdir()) == []

@@ -132,7 +132,7 @@ def test_measurements_are_typed_rows_with_the_searched_fields_as_columns(tmp_pat
         "algorithm": {"threshold_warmup": {"choice": [True, False]}},
     }
     _, ledger, _, _ = run(tmp_path, num=4, search=space)
-    files = sorted((ledger.folder / "measurements").glob("*.parquet"))
+    files = sorted((ledger.place.scratch / "measurements").glob("*.parquet"))
     table = pq.read_table(files[0])
     types = {name: table.schema.field(name).type for name in table.schema.names}
     assert types["learning_rate"] == types["value"] == types["share"] == pa.float64()
@@ -150,7 +150,7 @@ def test_measurements_are_typed_rows_with_the_searched_fields_as_columns(tmp_pat
 
 def test_a_spoilt_row_is_named(tmp_path):
     _, ledger, _, _ = run(tmp_path, num=2)
-    file = ledger.folder / "measurements" / "000001.parquet"
+    file = ledger.place.scratch / "measurements" / "000001.parquet"
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(LedgerError, match=r"000001\.parquet: cannot be read .* delete it and run again"):
         ledger.measurements()

@@ -8,6 +8,7 @@ from labelbench_ray.execution.json_lines import read
 from labelbench_ray.execution.metrics import IMAGES_EMBEDDED, ROUNDS
 from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
+from labelbench_ray.storage.on_disk import OnDisk
 
 
 class Clock:
@@ -31,20 +32,20 @@ class Added:
 def test_an_event_is_shown_written_and_counted(tmp_path, capsys):
     trial = make_trial()
     job = SimpleNamespace(trial=trial, num_rounds=trial.schedule.rounds)
-    watchers = Watchers(tmp_path, lambda _: None)
+    watchers = Watchers(tmp_path / "runs" / "r", lambda _: None)
     watchers.emitter = emitted = Added()
     with watchers.stage("select", [job], [0]) as watch:
         watch(Event(trial=trial.id, name="margin seed 0", what="round", num_labeled=9))
     assert "0/1 trials, 1/4 rounds" in capsys.readouterr().err
-    assert [line["event"] for line in read(tmp_path / "run.jsonl")] == ["stage", "round"]
+    assert [line["event"] for line in read(OnDisk(tmp_path), "runs/r/run.jsonl")] == ["stage", "round"]
     assert (ROUNDS, 1) in emitted.amounts
 
 
 def test_a_message_is_shown_as_it_is_and_written_without_secrets(tmp_path):
     shown = []
-    Watchers(tmp_path, shown.append).tell("warning: no answer from https://me:word@host")
+    Watchers(tmp_path / "runs" / "r", shown.append).tell("warning: no answer from https://me:word@host")
     assert shown == ["warning: no answer from https://me:word@host"]
-    (line,) = read(tmp_path / "run.jsonl")
+    (line,) = read(OnDisk(tmp_path), "runs/r/run.jsonl")
     assert (line["level"], line["text"]) == ("warning", "no answer from https://***@host")
 
 
@@ -52,7 +53,7 @@ def test_a_long_embedding_tells_its_pace_and_the_time_left_now_and_then(tmp_path
     told, clock = [], Clock()
     shards = [SimpleNamespace(first=first, last=first + 100) for first in range(0, 1000, 100)]
     task = SimpleNamespace(keys=("clean", "weak"), missing_shards=lambda: shards)
-    watchers = Watchers(tmp_path, told.append)
+    watchers = Watchers(tmp_path / "runs" / "r", told.append)
     watchers.emitter = emitted = Added()
     embedded = watchers.embedding([task], clock)
     embedded(0)  # a shard that was there

@@ -1,0 +1,1 @@
+"""Files by name, on a disk or in an object store."""

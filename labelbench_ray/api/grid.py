@@ -164,7 +164,7 @@ def sync(experiment: Experiment, results: Where | None = None) -> int:
     tracker.open()
     for trial in trials:
         tracker.sync_trial(trial)
-    _attach_report(tracker, _report_if_any(ledger))
+    _attach_report(tracker, _report_if_any(Ledger(place)))
     tracker.close(next((state for state in order if state in states), "done"))
     return len(trials)
 

@@ -119,9 +119,10 @@ class InCloud:
 
     def listing(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the store tells of every object here and below, by name."""
-        start = len(self._key("")) + 1
+        prefix = self._key("")
+        start = len(prefix) + 1 if prefix else 0
         with self._talking() as store:
-            for chunk in store.list(self._key("")):
+            for chunk in store.list(prefix):
                 yield from ((one["path"][start:], one) for one in chunk)
 
     def publish(self, name: str) -> None:

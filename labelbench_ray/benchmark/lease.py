@@ -39,11 +39,18 @@ class Holder:
     started: str
     """When the process started, as its system says it: pids are used again."""
     since: float
+    token: str = ""
+    """Of this hold: a process may hold several leases, and one again and again."""
 
     @property
     def in_words(self) -> str:
         """For people."""
         return f"process {self.pid} of {self.host}"
+
+    @property
+    def is_this(self) -> bool:
+        """It is the process that asks."""
+        return self.pid == os.getpid() and self.machine == _machine()
 
     @property
     def is_gone(self) -> bool:
@@ -73,7 +80,11 @@ class Lease:
     @contextlib.contextmanager
     def hold(self) -> Iterator["Held"]:
         """Hold it for the length of a block. Raises TrialLockedError when another process does, OSError."""
-        told = json.dumps(asdict(_this_process())).encode()
+        holder = _this_process()
+        with _known_here(holder):
+            yield from self._hold(json.dumps(asdict(holder)).encode())
+
+    def _hold(self, told: bytes) -> Iterator["Held"]:
         held, stop = Held(self, self._take(told)), threading.Event()
         renewing = threading.Thread(target=self._renew, args=(held.number, told, stop), daemon=True)
         renewing.start()
@@ -82,7 +93,7 @@ class Lease:
         finally:
             stop.set()
             renewing.join()
-            with contextlib.suppress(OSError):  # the process ends soon and the lease with it, or it expires
+            with contextlib.suppress(OSError):  # to this process it is free all the same, to others when it expires
                 self._give_back(held.number)
 
     def revoke(self, holder: Holder) -> None:
@@ -120,7 +131,7 @@ class Lease:
 
     def _holder(self, number: int, now: float) -> Holder | None:
         holder = self._read(number)
-        if holder is None or holder.is_gone:
+        if holder is None or holder.is_gone or (holder.is_this and holder.token not in _HELD_HERE):
             return None
         try:
             silent_s = now - self._place.modified(_name(number))
@@ -152,6 +163,18 @@ class Lease:
 
 
 FREE = b"{}"
+_HELD_HERE: set[str] = set()
+"""Tokens of what this process holds. A lease of its own that is not among these was given back, and the place refused."""
+
+
+@contextlib.contextmanager
+def _known_here(holder: Holder) -> Iterator[None]:
+    """Within the block this process knows that it holds, or is about to."""
+    _HELD_HERE.add(holder.token)
+    try:
+        yield
+    finally:
+        _HELD_HERE.discard(holder.token)
 
 
 def _name(number: int) -> str:
@@ -174,7 +197,12 @@ class Held:
 def _this_process() -> Holder:
     pid = os.getpid()
     return Holder(
-        host=platform.node(), pid=pid, machine=_machine(), started=_started(pid) or "unknown", since=time.time()
+        host=platform.node(),
+        pid=pid,
+        machine=_machine(),
+        started=_started(pid) or "unknown",
+        since=time.time(),
+        token=secrets.token_hex(8),
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from labelbench_ray.benchmark import lease as module
 from labelbench_ray.benchmark.lease import Lease
 from labelbench_ray.errors import LeaseLostError, TrialLockedError
+from labelbench_ray.storage.on_disk import OnDisk
 
 HOLD_UNTIL_KILLED = """
 import sys, time
@@ -188,3 +189,13 @@ def _hold_often(folder):
         except TrialLockedError:
             time.sleep(0.001)
     return spans
+
+
+def test_a_lease_that_could_not_be_given_back_is_free_to_the_process_that_tried(folder, monkeypatch):
+    lease = Lease(folder)
+    with lease.hold():
+        monkeypatch.setattr(OnDisk, "write", lambda *_, **__: (_ for _ in ()).throw(OSError("no answer")))
+    monkeypatch.undo()
+    assert lease.last_holder().pid == os.getpid(), "it was not given back"
+    with lease.hold() as held:
+        held.check()

@@ -164,7 +164,7 @@ class Lease:
 
 FREE = b"{}"
 _HELD_HERE: set[str] = set()
-"""Tokens of what this process holds. A lease of its own that is not among these was given back, and the place refused."""
+"""Tokens of what this process holds. A lease of its own that is not among these was given back, unheard."""
 
 
 @contextlib.contextmanager

@@ -65,6 +65,9 @@ def validate(kind: str, target: str) -> dict[str, Any]:
 
         prepared = plan(Experiment.load(Path(target)))
         return {"kind": kind, "name": prepared.experiment.name, "trials": len(prepared.trials)}
+    if kind not in KINDS:
+        kinds = ("experiment", *KINDS)
+        raise UnknownKindError(kind, did_you_mean(kind, kinds), ", ".join(kinds))
     told = show(kind, target)
     if kind == "preset":
         TRAINERS.build(told["trainer"])

@@ -10,6 +10,7 @@ from cyclopts import CycloptsError
 
 from labelbench_ray.cli import lookup, plan, results, study, watching
 from labelbench_ray.cli.app import app
+from labelbench_ray.cli.mistakes import in_words
 from labelbench_ray.errors import LabelBenchError
 
 __all__ = ["app", "lookup", "main", "plan", "results", "study", "watching"]
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {in_words(app, error)}", file=sys.stderr)
         code = 2
     except LabelBenchError as error:
         if debug:
@@ -36,4 +37,14 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except OSError as error:  # nobody on the way knew what it means: at least it says which file and what
+        if debug:
+            traceback.print_exc()
+        print(f"error: {_of_the_system(error)}", file=sys.stderr)
+        code = 3
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _of_the_system(error: OSError) -> str:
+    told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return f"{' '.join(told.split())}; look at that disk, server or right, `--debug` shows what asked for it"

@@ -22,6 +22,9 @@ app = App(
     help="""Benchmark label-efficient learning: embed a pool once, then train, select, label and measure in rounds.
 
     `labelbench COMMAND --help` shows an example. `--debug` after a command shows where an error came from.
+
+    Exit codes: 0 fine, 1 some trials failed, 2 a mistake in the command, the file or the data, 3 the machine (a disk, a
+    server, the cluster), 130 interrupted.
     """,
     help_format="markdown",
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from labelbench_ray.cli.app import RESULTS, File, Folder, Json, Results, Set, app, load, print_json
 
@@ -47,7 +48,7 @@ def ui(
     where: Annotated[str, Parameter(help="Results folder, or the address of an MLflow server.")],
     *,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port to listen on.")] = 5000,
+    port: Annotated[int, Parameter(help="Port to listen on.", validator=Number(gte=1, lte=65535))] = 5000,
 ) -> int:
     """Serve a results folder's MLflow pages until Ctrl-C, and print where to look.
 

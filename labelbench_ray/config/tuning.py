@@ -45,6 +45,8 @@ class Tuning:
         """The search that an experiment file stands for. Raises SpecError where it leaves open what to tune."""
         if not 0.0 < fraction <= 1.0:
             raise SpecError("--fraction", f"should lie in (0, 1], got {fraction:g}")
+        if seed < 0:
+            raise SpecError("--seed", f"must not be negative, got {seed}")
         dataset = _only("dataset", experiment.dataset)
         trainer = _only("trainer", experiment.trainer)
         if not hasattr(trainer, "epochs"):

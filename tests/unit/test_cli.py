@@ -34,18 +34,6 @@ def test_help_and_version(call):
 
 
 @pytest.mark.parametrize(
-    ("words", "suggestion"),
-    [(["plann", "x.yaml"], '"plan"'), (["plan", "x.yaml", "--sett", "a=b"], "--set"), (["plan"], "--file")],
-    ids=["command", "option", "argument"],
-)
-def test_a_wrong_word_ends_with_2_and_a_suggestion(call, words, suggestion):
-    code, out, err = call(*words)
-    assert (code, out) == (2, "")
-    assert suggestion in err
-    assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"stratgy": "random"}, "Did you mean: strategy?"),

@@ -91,9 +91,8 @@ def load_prices(path: Path | None = None) -> Prices:
     try:
         told = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(
-            f"prices {path}", f"cannot be read ({' '.join(str(error).split())}); give a YAML file"
-        ) from None
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise SpecError(f"prices {path}", f"cannot be read ({reason}); give a YAML file") from None
     prices: Prices = checked(Prices, told, f"prices {path}")
     return prices
 

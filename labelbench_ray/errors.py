@@ -4,7 +4,17 @@ An error says in one line what is wrong, which value, and what to do. Its argume
 ``template``, so that it survives pickling between processes. ``exit_code`` is what the command line ends with.
 """
 
+import errno
 from typing import ClassVar
+
+UNREACHABLE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EIO", "ESTALE", "EREMOTEIO", "ENOTCONN", "ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What disks and network file systems say that do not answer now and may later: what was asked is not at fault."""
 
 
 class LabelBenchError(Exception):
@@ -14,7 +24,8 @@ class LabelBenchError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __str__(self) -> str:
-        return self.template.format(*self.args)
+        # What libraries say, and is passed on in an argument, may have many lines.
+        return " ".join(line.strip() for line in self.template.format(*self.args).splitlines())
 
 
 class SpecError(LabelBenchError):

@@ -25,6 +25,7 @@ Ended = Literal[
     "preempted",
     "out of memory",
     "full disk",
+    "storage lost",
     "user error",
     "interrupted",
 ]

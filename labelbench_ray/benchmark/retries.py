@@ -36,7 +36,7 @@ def outlook(trial: str, attempts: Sequence[Attempt], run: str, limits: Limits) -
     failures = _in_a_row(tried, last.ended)
     if last.final:
         return Outlook("given up", reason=last.message)
-    if failures > _allowed(limits, last.ended):
+    if failures > allowed(limits, last.ended):
         return Outlook("given up", reason=_too_often(last, failures))
     return Outlook("waiting", not_before=last.ended_at + wait_s(trial, failures, limits))
 
@@ -45,6 +45,11 @@ def wait_s(trial: str, failures: int, limits: Limits) -> float:
     """Seconds before a trial is tried again after so many failures in a row (the formula is in ``Limits``)."""
     jitter = 0.5 + stream(0, "retry", trial, failures).random()
     return float(min(limits.longest_wait_s, limits.wait_s * 2.0 ** (failures - 1)) * jitter)
+
+
+def allowed(limits: Limits, ended: Ended) -> int:
+    """How often a trial is tried again after such an end."""
+    return int(getattr(limits, ended.replace(" ", "_")))
 
 
 def times_out_of_memory(attempts: Sequence[Attempt]) -> int:
@@ -62,10 +67,6 @@ def _in_a_row(tried: Sequence[Attempt], ended: Ended) -> int:
     return count
 
 
-def _allowed(limits: Limits, ended: Ended) -> int:
-    return int(getattr(limits, ended.replace(" ", "_")))
-
-
 def _too_often(last: Attempt, failures: int) -> str:
     times = f"{failures} times" if failures != 1 else "once"
     told = {
@@ -73,5 +74,6 @@ def _too_often(last: Attempt, failures: int) -> str:
         "node lost": f"its node was lost {times}",
         "out of memory": f"memory did not do {times}",
         "full disk": f"the disk was full {times}",
+        "storage lost": f"a disk or server of files did not answer {times}",
     }.get(str(last.ended), f"a worker was lost {times}")
     return f"{told}; {last.message}" if last.message else told

@@ -24,6 +24,9 @@ class Limits(Part):
     """The same for a device or a node without enough memory. Each time, trainers on images halve the images of a pass
     and accumulate gradients; the batch stays as it is."""
     full_disk: int = Field(6, ge=0)
+    storage_lost: int = Field(6, ge=0)
+    """The same for a disk, or a server of files, that did not answer while features, data or results were read or
+    written (EIO, ESTALE, ...)."""
     wait_s: float = Field(2.0, gt=0)
     longest_wait_s: float = Field(300.0, gt=0)
     max_failed_trials: int | None = Field(None, ge=0)

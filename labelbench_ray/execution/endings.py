@@ -4,7 +4,13 @@ import errno
 from typing import NamedTuple
 
 from labelbench_ray.benchmark.attempts import Ended
-from labelbench_ray.errors import GroupLostError, LabelBenchError, MemoryExhaustedError, WorkerLostError
+from labelbench_ray.errors import (
+    UNREACHABLE,
+    GroupLostError,
+    LabelBenchError,
+    MemoryExhaustedError,
+    WorkerLostError,
+)
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -20,20 +26,31 @@ class Ending(NamedTuple):
 
 def ending_of(error: Exception, *, can_pass_less: bool) -> Ending:
     """The ending by an error of a trial. ``can_pass_less``: its trainer can take fewer images at a time."""
-    told = str(error) if isinstance(error, LabelBenchError) else f"{type(error).__name__}: {error}"
+    told = str(error) if isinstance(error, LabelBenchError) else _in_words(error)
     of_torch = type(error).__name__ == "OutOfMemoryError"  # by name: torch may not be loaded here
     if of_torch or isinstance(error, MemoryExhaustedError | MemoryError):
         return Ending("out of memory", told, final=not can_pass_less)
     if isinstance(error, WorkerLostError | GroupLostError):
         return Ending("worker lost", told)
-    if _is_full_disk(error):
+    numbers = _error_numbers(error)
+    if numbers & FULL:
         return Ending("full disk", told)
+    if numbers & UNREACHABLE:
+        return Ending("storage lost", told)
     return Ending("user error", told, final=True)
 
 
-def _is_full_disk(error: BaseException | None) -> bool:
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _error_numbers(error: BaseException | None) -> set[int]:
+    """What the system said, of the error or of what led to it."""
+    numbers = set()
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
+        if isinstance(error, OSError) and error.errno is not None:
+            numbers.add(error.errno)
         error = error.__cause__
-    return False
+    return numbers

@@ -43,13 +43,16 @@ def embed_tasks(
 ) -> list[EmbedTask]:
     """What must still be embedded before these trainers can run.
 
-    One task a split: its views come from one decoding.
+    One task a split: its views come from one decoding. Raises FeatureStoreError for what is stored and cannot be used,
+    UndecodableImageError where images were skipped and now may not be.
     """
     store = FeatureStore(features)
     of_split: dict[str, list[FeatureKey]] = {}
     for key in _views_read(readers, device, splits):
         if not store.is_complete(key):
             of_split.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
+        elif on_undecodable(key.dataset) == "refuse":
+            store.refuse_undecodable(key)
     return [
         EmbedTask(
             keys=tuple(keys),

@@ -7,13 +7,15 @@ another driver on the same results folder need nothing else to know of each othe
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from labelbench_ray.benchmark.retries import Outlook
+from labelbench_ray.benchmark.retries import Outlook, allowed, wait_s
 from labelbench_ray.benchmark.run_folder import RunFolder
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Limits
 from labelbench_ray.errors import LabelBenchError, TrialLockedError
 from labelbench_ray.execution.attempt import ToldToLeave, look_at, never
+from labelbench_ray.execution.endings import ending_of
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.progress import Event
 
@@ -59,7 +61,7 @@ def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> I
 
     A trial that waits to be tried again keeps no slot from running others.
     """
-    left = list(stock.offers)
+    left, unwritten = list(stock.offers), _Unwritten(stock.limits)
     while left and stock.run.may_start_trials and not told_to_leave():
         soonest = float("inf")
         for offer in tuple(left):
@@ -68,7 +70,8 @@ def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> I
                 left.remove(offer)
             elif found.what == "waiting":
                 soonest = min(soonest, found.not_before - time.time())
-            elif found.what == "free" and (yield from _take(offer, left, run_one)):
+            elif found.what == "free" and (yield from _take(offer, left, run_one, unwritten)):
+                _sleep_until(unwritten.not_before, stock, told_to_leave)
                 break  # and look from the start of the list
         else:
             if soonest > PATIENCE_S:
@@ -76,13 +79,50 @@ def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> I
             time.sleep(min(max(soonest, 0.0), LOOK_AGAIN_S))
 
 
-def _take(offer: Offer, left: list[Offer], run_one: RunOne) -> Generator[Event, None, bool]:
+@dataclass
+class _Unwritten:
+    """Failures whose reason could not be written beside the trial: no other process can know of them.
+
+    All trials of a slot write to one place, so what is met in a row counts for all of them together.
+    """
+
+    limits: Limits
+    met: int = 0
+    not_before: float = 0.0
+
+    def heard(self, event: Event) -> None:
+        """Take note of what could be done."""
+        if event.what == "round":
+            self.met = 0
+
+    def met_by(self, offer: Offer, error: Exception) -> Event:
+        """What follows: ``retry``, not before the time has come, or ``failed``."""
+        ending = ending_of(error, can_pass_less=False)
+        self.met += 1
+        tell = partial(Event, trial=offer.trial, name=offer.name, reason=str(ending.ended))
+        if ending.final or self.met > allowed(self.limits, ending.ended):
+            return tell(what="failed", error=ending.message)
+        in_s = wait_s(offer.trial, self.met, self.limits)
+        self.not_before = time.time() + in_s
+        return tell(what="retry", error=f"{ending.message}; tried again in {in_s:.0f} s")
+
+
+def _take(offer: Offer, left: list[Offer], run_one: RunOne, unwritten: _Unwritten) -> Generator[Event, None, bool]:
     """Run a trial, unless another process was faster; whether it was run."""
     try:
-        yield from run_one(offer.load())
+        for event in run_one(offer.load()):
+            unwritten.heard(event)
+            yield event
     except TrialLockedError:
         return False
-    except LabelBenchError as error:  # its state cannot be written, so no other process can know of it
-        left.remove(offer)
-        yield Event(trial=offer.trial, name=offer.name, what="failed", reason="full disk", error=str(error))
+    except (LabelBenchError, OSError) as error:
+        told = unwritten.met_by(offer, error)
+        if told.what == "failed":
+            left.remove(offer)
+        yield told
     return True
+
+
+def _sleep_until(when: float, stock: Stock, told_to_leave: ToldToLeave) -> None:
+    while (left := when - time.time()) > 0 and stock.run.may_start_trials and not told_to_leave():
+        time.sleep(min(left, LOOK_AGAIN_S))

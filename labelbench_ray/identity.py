@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from labelbench_ray.errors import DataError
+from labelbench_ray.errors import SpecError
 
 
 def placement(default: Any) -> Any:
@@ -40,7 +40,7 @@ def describe(thing: Any, *, resolve_paths: bool = True) -> Any:
                 continue
             value = getattr(thing, field.name)
             if rule == "content" and resolve_paths and value is not None:
-                told[field.name] = content_fingerprint(Path(value))
+                told[field.name] = _content(Path(value), f"{name}: `{field.name}`")
             else:
                 told[field.name] = describe(value, resolve_paths=resolve_paths)
         return told
@@ -59,13 +59,19 @@ def digest(data: Any, length: int = 16) -> str:
     return hashlib.blake2b(text.encode(), digest_size=length // 2).hexdigest()
 
 
+def _content(path: Path, where: str) -> str:
+    """The fingerprint of what a field names. Raises SpecError when nothing is there."""
+    try:
+        return content_fingerprint(path)
+    except FileNotFoundError as error:
+        raise SpecError(where, f"nothing at {error.filename}; give the path of a file or folder that exists") from None
+
+
 def content_fingerprint(path: Path) -> str:
-    """Digest of a file's bytes, or of a folder's relative names and bytes. Raises DataError when nothing is there."""
+    """Digest of a file's bytes, or of a folder's relative names and bytes. Raises FileNotFoundError, OSError."""
     path = path.expanduser().resolve()
-    if path.is_file():
-        return f"xxh128:{_file_digest(path)}"
     if not path.is_dir():
-        raise DataError(path.name, f"nothing at {path}; give the path of a file or folder that exists")
+        return f"xxh128:{_file_digest(path)}"
     whole = xxhash.xxh3_128()
     # os.walk, because Path.rglob passes over linked folders: their content would be no part of the identity.
     files = (Path(where) / name for where, _, names in os.walk(path, followlinks=True) for name in names)

@@ -181,11 +181,13 @@ def _check_against_data(experiment: Experiment, trials: Sequence[Trial]) -> list
             told = "task multi_label can be trained on, but labels are neither sold nor measured for it yet"
             raise SpecError(f"dataset {card.name}", told)
         if trial.schedule.initial > rows:
-            told = f"`initial: {trial.schedule.initial}` is more than the {rows} rows of dataset {card.name}"
+            told = f"`initial: {trial.schedule.initial}` is more than the {rows} rows of dataset {card.name}; lower it"
             raise SpecError("schedule", told)
-        if trial.schedule.budgets()[-1] > rows:
-            told = f"{card.name} has {rows} rows, the schedule buys up to {trial.schedule.budgets()[-1]}"
-            warnings[f"{told}: the last round will be smaller"] = None
+        budgets = trial.schedule.budgets()
+        if budgets[-1] > rows:
+            last = next(index for index, budget in enumerate(budgets) if budget >= rows)
+            told = f"{card.name} has {rows} rows, the schedule buys up to {budgets[-1]}"
+            warnings[f"{told}: round {last} has all of them, and is the last one"] = None
         for trainer in (trial.trainer, *(one.trainer for one in experiment.evaluate)):
             if trainer.needs.images and card.modality != "image":
                 raise SpecError(f"trainer {trainer.name}", f"needs images, dataset {card.name} has vectors")

@@ -1,6 +1,6 @@
 """Checks every data set passes on opening, so that later code can trust labels and vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,32 @@ import numpy as np
 from labelbench_ray.errors import DataError, SpecError
 from labelbench_ray.types import SPLITS, Floats, Labels, Split
 
+RowName = Callable[[Split, int], str]
+"""Where a row of a split is found: ``row 3 of train``."""
 
-def checked_splits(dataset: str, labels: Mapping[Split, Any], class_names: Sequence[str]) -> dict[Split, Labels]:
+
+def row_of_split(split: Split, row: int) -> str:
+    """Of splits that lie as they are."""
+    return f"row {row} of {split}"
+
+
+def checked_splits(
+    dataset: str, labels: Mapping[Split, Any], class_names: Sequence[str], row_name: RowName = row_of_split
+) -> dict[Split, Labels]:
     """Labels of all splits as int64. Raises DataError naming the split, row or class that is wrong."""
     if len(class_names) < 2:
         raise DataError(dataset, f"has {len(class_names)} class(es); classification needs at least 2")
     if len(set(class_names)) < len(class_names):
         twice = next(name for name in class_names if list(class_names).count(name) > 1)
         raise DataError(dataset, f"two classes are named {twice!r}; give each class its own name")
-    checked = {split: checked_labels(dataset, split, labels.get(split, ()), class_names) for split in SPLITS}
+    checked = {split: checked_labels(dataset, split, labels.get(split, ()), class_names, row_name) for split in SPLITS}
     refuse_class_without_pool_example(dataset, checked["train"], class_names)
     return checked
 
 
-def checked_labels(dataset: str, split: Split, raw: Any, class_names: Sequence[str]) -> Labels:
+def checked_labels(
+    dataset: str, split: Split, raw: Any, class_names: Sequence[str], row_name: RowName = row_of_split
+) -> Labels:
     """(N,) labels as int64, each in 0..C-1. Raises DataError naming the first row that is not."""
     values = np.asarray(raw)
     if values.ndim != 1:
@@ -30,21 +42,15 @@ def checked_labels(dataset: str, split: Split, raw: Any, class_names: Sequence[s
         raise DataError(dataset, f"split {split!r} is empty; every split needs at least one example")
     if values.dtype.kind not in "iuf":
         raise DataError(dataset, f"labels of {split} must be integers, got {values.dtype}; store class numbers")
-    _refuse_rows(dataset, split, values, ~(np.isfinite(values) & (np.floor(values) == values)), "is not an integer")
-    _refuse_rows(
-        dataset,
-        split,
-        values,
-        (values < 0) | (values >= len(class_names)),
-        f"is out of range 0..{len(class_names) - 1} (there are {len(class_names)} classes)",
-    )
+    last = len(class_names) - 1
+    for wrong, what in (
+        (~(np.isfinite(values) & (np.floor(values) == values)), "is not an integer"),
+        ((values < 0) | (values > last), f"is out of range 0..{last} (there are {len(class_names)} classes)"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(dataset, f"label {values[row]} of {row_name(split, row)} {what}; correct the label")
     return values.astype(np.int64)
-
-
-def _refuse_rows(dataset: str, split: Split, values: Any, wrong: Any, what: str) -> None:
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(dataset, f"label {values[row]} of row {row} of {split} {what}; correct the label")
 
 
 def refuse_class_without_pool_example(dataset: str, labels_train: Labels, class_names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from labelbench_ray.types import Image
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image as Pillow
 
 JPEG = b"\xff\xd8\xff"
 """First bytes of every JPEG."""
@@ -63,9 +64,7 @@ def _jpeg_decoder() -> Callable[..., "torch.Tensor"] | None:
 
 
 def _decode(encoded: bytes) -> Image:
-    from PIL import Image as Pillow
-
-    with Pillow.open(io.BytesIO(encoded)) as picture:
+    with _opened(encoded) as picture:
         if picture.mode.startswith("I"):  # 16-bit grey; 32-bit where an old Pillow widens it
             grey_HW = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
             return np.repeat(grey_HW[:, :, None], 3, axis=2)
@@ -74,6 +73,15 @@ def _decode(encoded: bytes) -> Image:
         if picture.mode == "P" and "transparency" in picture.info:
             return np.array(picture.convert("RGBA").convert("RGB"))  # in one step, Pillow warns
         return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _opened(encoded: bytes) -> "Pillow.Image":
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError:
+        raise ValueError("it is of no known image format") from None
 
 
 def _in_one_line(error: Exception) -> str:

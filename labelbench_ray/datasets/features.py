@@ -1,6 +1,7 @@
 """Vectors that were made elsewhere, in an ``.npz`` or Parquet file."""
 
 import functools
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,7 +52,9 @@ class FeatureFile:
         rows, rule = complete_splits(self.name, stored.rows(), self.limit, self.limit_eval)
         raw = {split: stored.labels[stored.part_of(split)][rows[split]] for split in SPLITS}
         class_names = self.class_names or stored.class_names or numbered_classes(raw["train"])
-        labels = checked_splits(self.name, raw, class_names)
+        labels = checked_splits(
+            self.name, raw, class_names, lambda split, row: f"row {rows[split][row]} of {stored.part_of(split)}"
+        )
         vectors = {
             split: VectorsInMemory(
                 (len(rows[split]), stored.width),
@@ -131,13 +134,12 @@ _Parts = tuple[dict[Split, Any], dict[Split, NDArray[Any]], tuple[str, ...] | No
 def _read_npz(path: Path) -> _Parts:
     name = FeatureFile.name
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             wanted = [f"{split}_{what}" for split in SPLITS for what in ("features", "labels")]
             arrays = {key: file[key] for key in (*wanted, "class_names") if key in file.files}
             known = ", ".join(file.files)
     except Exception as error:  # not a zip, cut short, or an array of Python objects
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(name, f"{path} cannot be read ({reason}); expected {_LAYOUT}") from None
+        raise DataError(name, f"{path} cannot be read ({_what_is_wrong(path, error)}); expected {_LAYOUT}") from error
     parts: list[Split] = [split for split in SPLITS if split != "val" or {"val_features", "val_labels"} & set(arrays)]
     for key in (f"{part}_{what}" for part in parts for what in ("features", "labels")):
         if key not in arrays:
@@ -148,6 +150,15 @@ def _read_npz(path: Path) -> _Parts:
         {part: arrays[f"{part}_labels"] for part in parts},
         class_names,
     )
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    """Why numpy does not read it: its own words speak of pickles wherever they find no archive."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if not zipfile.is_zipfile(path):
+        return "it was cut short or is no .npz file"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _read_parquet(path: Path) -> _Parts:

@@ -14,7 +14,7 @@ from labelbench_ray.datasets.decode import decode_rgb
 from labelbench_ray.datasets.memory import checked_ids
 from labelbench_ray.datasets.opened import About, OpenedSplits, existing, size_text
 from labelbench_ray.datasets.splits import complete_splits
-from labelbench_ray.errors import DataError, UndecodableImageError
+from labelbench_ray.errors import UNREACHABLE, DataError, UndecodableImageError
 from labelbench_ray.identity import content_fingerprint, content_path, placement
 from labelbench_ray.types import SPLITS, Ids, Image, Split
 
@@ -127,5 +127,10 @@ class ImageFiles:
         file = self._files[example_id]
         try:
             return decode_rgb((self._root / file).read_bytes())
-        except (ValueError, OSError) as error:
-            raise UndecodableImageError(ImageFolder.name, self._split, example_id, file, str(error)) from error
+        except ValueError as error:
+            reason = str(error)
+        except OSError as error:
+            if error.errno in UNREACHABLE:  # nothing is wrong with the image
+                raise
+            reason = error.strerror or str(error)
+        raise UndecodableImageError(ImageFolder.name, self._split, example_id, file, reason)

@@ -61,7 +61,8 @@ class ParquetImages:
         class_names = (
             self.class_names or class_names_in(self.name, table.schema) or numbered_classes(numbers_N[rows["train"]])
         )
-        labels = checked_splits(self.name, {split: numbers_N[rows[split]] for split in rows}, class_names)
+        raw = {split: numbers_N[rows[split]] for split in rows}
+        labels = checked_splits(self.name, raw, class_names, lambda split, row: f"row {rows[split][row]} of the file")
         column = EncodedColumn(path, self.image_column, int(self.cache_gib * 2**30))
         card = DatasetCard(
             name=self.name,

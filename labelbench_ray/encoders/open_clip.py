@@ -159,14 +159,14 @@ class OpenClip:
         """open_clip's own reading, which renames keys of older formats. Raises WeightsError naming what is wrong."""
         import open_clip
 
-        from labelbench_ray.encoders.weights import mismatch, read_state
+        from labelbench_ray.encoders.weights import first_line, mismatch, other_architecture, read_state
 
         state = read_state(path, self._told)
         try:
             open_clip.load_checkpoint(model, str(path), strict=True)
         except (RuntimeError, KeyError, AttributeError, ValueError) as error:
-            complaint = mismatch(model.state_dict(), state)
-            raise WeightsError(self._told, f"{path} holds weights of another architecture: {complaint}") from error
+            complaint = mismatch(model.state_dict(), state) or first_line(error)
+            raise WeightsError(self._told, other_architecture(path, complaint)) from error
 
     def _text_head(self, model: Any, device: str, class_names: Sequence[str], templates: Sequence[str]) -> Floats:
         """(C, D) by open_clip's own builder: the unit mean of a class's unit prompt embeddings, times the logit scale.

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,11 +28,24 @@ def read_state(path: Path, encoder: str) -> dict[str, torch.Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # every format has its own errors; the user's mistake is the same
-        raise WeightsError(encoder, f"{path} cannot be read as weights: {first_line(error)}") from error
+        raise WeightsError(encoder, f"{path} cannot be read as weights ({_why(path, error)})") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(encoder, f"{path} holds no tensors by name; save the `state_dict()` of a model there")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _why(path: Path, error: Exception) -> str:
+    """What is wrong and what to do: torch's own words speak of pickles, of archives, or are a bare number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "Unsupported global" in str(error):
+        return "it holds Python objects, which are not loaded; save the `state_dict()` of the model instead"
+    whole = path.suffix == ".safetensors" or zipfile.is_zipfile(path)
+    reason = first_line(error) if whole else "it was cut short or is no such file"
+    return f"{reason}; copy or download it again"
 
 
 def load_state(module: nn.Module, state: State, encoder: str, path: Path) -> None:
@@ -41,8 +55,13 @@ def load_state(module: nn.Module, state: State, encoder: str, path: Path) -> Non
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
     complaint = mismatch(own, {**counters, **state})
     if complaint:
-        raise WeightsError(encoder, f"{path} holds weights of another architecture: {complaint}")
+        raise WeightsError(encoder, other_architecture(path, complaint))
     module.load_state_dict({**counters, **state})
+
+
+def other_architecture(path: Path, complaint: str) -> str:
+    """What is wrong with such weights and what to do."""
+    return f"{path} holds weights of another architecture: {complaint}; name the `model` they are of, or give others"
 
 
 def mismatch(expected: State, found: State) -> str:

@@ -82,7 +82,7 @@ def write_shard(
     stored_ND = _as_stored(rows_ND, dtype, first, path)
     watch = Stopwatch()
     with watch.stage("write"):
-        write_whole(path, lambda file: np.save(file, stored_ND, allow_pickle=False))
+        write_whole(path, lambda file: _write_npy(file, stored_ND))
     entry = ShardEntry(
         index=index,
         first=first,
@@ -98,6 +98,12 @@ def write_shard(
     )
     write_json(entry_path(folder, index), asdict(entry))
     return entry
+
+
+def _write_npy(file: BinaryIO, rows_ND: Floats) -> None:
+    """As ``np.save``, which loses the reason when a disk is full: it says how much was written, and no more."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows_ND))
+    file.write(rows_ND.data)
 
 
 def _as_stored(rows_ND: Floats, dtype: str, first: int, path: Path) -> Floats:
@@ -152,7 +158,7 @@ def map_shard(folder: Path, entry: ShardEntry) -> Floats:
 
 
 def _broken(path: Path, complaint: str) -> FeatureStoreError:
-    return FeatureStoreError(path, f"{complaint}; delete this file and embed again, which makes it anew")
+    return FeatureStoreError(path, f"{complaint}; delete this file and run again, which makes it anew")
 
 
 def write_json(path: Path, plain: Any) -> None:
@@ -165,8 +171,12 @@ def read_json(path: Path) -> Any:
     """Plain data. Raises FeatureStoreError naming the file."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise _broken(path, f"cannot be read ({error})") from None
+    except OSError as error:
+        raise FeatureStoreError(
+            path, f"cannot be read ({error.strerror}); look at that disk, then run again"
+        ) from error
+    except ValueError as error:
+        raise _broken(path, f"was altered or cut short: it is no JSON ({error})") from None
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -180,7 +190,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FeatureStoreError(path, f"cannot be written ({error}); free space or choose another folder") from error
+        reason = error.strerror or str(error)
+        told = f"cannot be written ({reason}); free space, or choose another --features"
+        raise FeatureStoreError(path, told) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -17,6 +17,7 @@ from labelbench_ray.features.key import FeatureKey
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.shard_file import (
     ShardEntry,
+    check_size,
     entry_path,
     read_entry,
     read_json,
@@ -61,11 +62,23 @@ class FeatureStore:
         return self.root / key.fingerprint()
 
     def is_complete(self, key: FeatureKey) -> bool:
-        """Whether there is a manifest and no file of its shards was deleted. Raises FeatureStoreError."""
+        """Whether there is a manifest and no file of its shards was deleted.
+
+        Raises FeatureStoreError for a shard that was cut short: better told now than by every trial that reads it.
+        """
         folder = self.folder(key)
         if not (folder / MANIFEST).is_file():
             return False
-        return all(shard_path(folder, entry.index).is_file() for entry in self._read(folder.name).entries)
+        entries = self._read(folder.name).entries
+        if not all(shard_path(folder, entry.index).is_file() for entry in entries):
+            return False
+        for entry in entries:
+            check_size(folder, entry)
+        return True
+
+    def refuse_undecodable(self, key: FeatureKey) -> None:
+        """Raises UndecodableImageError if images were skipped in the complete set of a key."""
+        _refuse_undecodable(key, self._read(key.fingerprint()))
 
     def missing_shards(self, key: FeatureKey, num_rows: int) -> list[MissingShard]:
         """Shards that are not there yet, in order. Raises FeatureStoreError for one that is cut short."""

@@ -87,6 +87,8 @@ def reason(error: BaseException, uri: str) -> str:
     text = str(error)
     if refused := re.search(r"\[Errno -?\d+\] ([\w ,]+)", text):
         return refused.group(1).strip()
+    if failing := re.search(r"too many (5\d\d) error responses", text):
+        return f"the server answers {failing.group(1)}"
     if "timed out" in text.lower():
         return f"no answer within {TIMEOUT_S} s"
     login = urlsplit(uri).netloc.rpartition("@")[0]

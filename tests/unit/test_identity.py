@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelbench_ray.errors import DataError
+from labelbench_ray.errors import SpecError
 from labelbench_ray.identity import content_fingerprint, content_path, describe, digest, placement
 
 
@@ -95,7 +95,7 @@ def test_a_change_that_keeps_the_size_is_seen(tmp_path):
 
 
 def test_a_path_with_nothing_there_is_named(tmp_path):
-    with pytest.raises(DataError, match=f"nothing at {tmp_path / 'gone'}"):
+    with pytest.raises(SpecError, match=f"^on_file: `path`: nothing at {tmp_path / 'gone'}; give the path"):
         describe(OnFile(path=tmp_path / "gone"))
 
 

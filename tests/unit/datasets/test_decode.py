@@ -68,7 +68,7 @@ def test_sixteen_bit_grey_keeps_its_upper_bits():
     [
         (b"", "empty"),
         (None, "empty"),
-        (b"not an image", "cannot identify"),
+        (b"not an image", "of no known image format"),
         (encode(COLOUR)[:-40], "truncated"),
         (encode(noise_image(1, size=(40, 30)), "JPEG")[:-100], "truncated"),
         (encode(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"), "no fixed range"),

@@ -94,7 +94,7 @@ def test_an_undecodable_image_is_named(tmp_path):
     with pytest.raises(UndecodableImageError) as error:
         images.read(np.array([4, 5]))
     assert error.value.args[:4] == ("image_folder", "train", 5, "train/bee/1.png")
-    assert "image 5 of train (train/bee/1.png) cannot be decoded: cannot identify" in str(error.value)
+    assert "image 5 of train (train/bee/1.png) cannot be decoded: it is of no known image format" in str(error.value)
 
 
 def test_a_file_that_vanished_is_named(tmp_path):

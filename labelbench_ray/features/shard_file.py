@@ -82,7 +82,7 @@ def write_shard(
     stored_ND = _as_stored(rows_ND, dtype, first, path)
     watch = Stopwatch()
     with watch.stage("write"):
-        write_whole(path, lambda file: _write_npy(file, stored_ND))
+        write_whole(path, lambda file: write_npy(file, stored_ND))
     entry = ShardEntry(
         index=index,
         first=first,
@@ -100,7 +100,7 @@ def write_shard(
     return entry
 
 
-def _write_npy(file: BinaryIO, rows_ND: Floats) -> None:
+def write_npy(file: BinaryIO, rows_ND: Floats) -> None:
     """As ``np.save``, which loses the reason when a disk is full: it says how much was written, and no more."""
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows_ND))
     file.write(rows_ND.data)

@@ -105,12 +105,12 @@ class ShardActor:
         self._current: tuple[bytes, ShardEmbedder] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Embed the one shard of this batch. A user's error travels as data: Ray would retry and wrap it."""
+        """Embed the one shard of this batch. An error of ours or of the disk travels as data: Ray would wrap it."""
         shard = MissingShard(int(batch["index"][0]), int(batch["first"][0]), int(batch["last"][0]))
         error, rows = b"", 0
         try:
             rows = (shard.last - shard.first) * len(self._embedder(bytes(batch["task"][0])).embed(shard))
-        except LabelBenchError as raised:
+        except (LabelBenchError, OSError) as raised:
             error = pickle.dumps(raised)
         return {"index": batch["index"], "error": [error], "rows": [rows]}
 

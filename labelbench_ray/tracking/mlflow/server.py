@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,8 +71,10 @@ def create_database(path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return
-        draft = path.with_name(f".{path.name}.draft")
-        draft.unlink(missing_ok=True)
+        for left in path.parent.glob(f".{path.name}.*draft*"):  # by a kill, or a full disk
+            left.unlink()
+        # A new name each time: MLflow keeps its connection to a name, also where the file behind it could not be made.
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
         _initialize(f"sqlite:///{draft}", path.parent / "mlflow-artifacts")
         draft.replace(path)
 

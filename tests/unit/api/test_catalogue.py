@@ -62,7 +62,7 @@ def test_a_valid_experiment_tells_its_trials(tmp_path, monkeypatch):
     ("changes", "error"),
     [
         ({"sedes": 1}, UnknownKeyError),
-        ({"dataset": {"name": "features", "path": "missing.npz"}}, DataError),
+        ({"dataset": {"name": "features", "path": "missing.npz"}}, SpecError),
         ({"dataset": {"name": "features", "path": "broken.npz"}, "encoder": None}, DataError),
         ({"evaluate": {"trainer": "linear", "at": 21}}, SpecError),
     ],

@@ -1,3 +1,7 @@
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dataset_files import encode, noise_image, write_image_folder
@@ -101,6 +105,17 @@ def test_a_file_that_vanished_is_named(tmp_path):
     images = ImageFolder(path=write_image_folder(tmp_path)).open().images("train")
     (tmp_path / "train" / "ant" / "0.png").unlink()
     with pytest.raises(UndecodableImageError, match="No such file"):
+        images.read(np.array([0]))
+
+
+def test_a_disk_that_does_not_answer_is_no_fault_of_the_image(tmp_path, monkeypatch):
+    images = ImageFolder(path=write_image_folder(tmp_path), on_undecodable="skip").open().images("train")
+
+    def silent(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", silent)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         images.read(np.array([0]))
 
 

@@ -78,7 +78,7 @@ def test_a_name_that_is_no_split_is_refused(tmp_path, name):
     ("labels", "message"),
     [
         ([0, 1, 0, 1, 0, 1, 0, 1, 0, None], "is not an integer"),
-        ([0, 1, 0, 1, 0, 1, 0, 1, 2, 1], "label 2 of row . of (val|test) is out of range"),
+        ([0, 1, 0, 1, 0, 1, 0, 1, 2, 1], "label 2 of row 8 of the file is out of range"),
         ([0, 0, 0, 0, 0, 0, 0, 1, 0, 1], r"class 1 \('bee'\) has no example in train"),
         (["ant"] * 10, "labels of train must be integers"),
     ],

@@ -4,6 +4,7 @@ import pytest
 
 from labelbench_ray.errors import (
     DataError,
+    FeatureStoreError,
     GroupLostError,
     LedgerError,
     MemoryExhaustedError,
@@ -21,6 +22,12 @@ def full_disk():
             raise LedgerError("results/x", "cannot be written (Disk quota exceeded)", "free space") from error
     except LedgerError as error:
         return error
+
+
+def spoilt_file():
+    error = FeatureStoreError("features/x", "cannot be read (Stale file handle)")
+    error.__cause__ = OSError(errno.ESTALE, "Stale file handle")
+    return error
 
 
 class OutOfMemoryError(RuntimeError):
@@ -41,6 +48,8 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError("no 8 GiB"), "out of memory", False),
         (full_disk(), "full disk", False),
         (OSError(errno.ENOSPC, "No space left on device"), "full disk", False),
+        (OSError(errno.EIO, "Input/output error"), "storage lost", False),
+        (spoilt_file(), "storage lost", False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
@@ -48,6 +57,11 @@ def test_who_did_it(error, ended, final):
     found = ending_of(error, can_pass_less=True)
     assert (found.ended, found.final) == (ended, final)
     assert str(error) in found.message
+
+
+def test_an_error_of_the_system_is_told_by_its_file():
+    found = ending_of(OSError(errno.EACCES, "Permission denied", "/data/x"), can_pass_less=True)
+    assert found.message == "/data/x: Permission denied"
 
 
 def test_memory_is_final_where_a_pass_cannot_be_smaller():

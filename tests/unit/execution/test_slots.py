@@ -1,5 +1,8 @@
 """Slots take trials in the order of the list, wait for none while others are free, and end when nothing is."""
 
+import errno
+import os
+
 import pytest
 from jobs import Rounds, make_job
 
@@ -86,11 +89,69 @@ def test_nothing_is_begun_by_a_process_that_was_told_to_leave(jobs, monkeypatch)
     assert list(work(stock_of(jobs), try_here, told_to_leave=lambda: True)) == []
 
 
-def test_a_disk_that_takes_no_state_fails_each_trial_once(jobs):
+def spoilt(number):
+    """What is raised where not even the state of a trial can be written."""
+    error = LedgerError("results", f"cannot be written ({os.strerror(number)})", "free space")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+def limited(jobs, **limits):
+    return [make_job(job.results, seed=job.trial.seed, limits=Limits(wait_s=0.001, **limits)) for job in jobs]
+
+
+def test_a_disk_that_takes_no_state_is_tried_again_once_for_all_trials_and_then_fails_each(jobs):
     def full(job):
-        raise LedgerError("results", "cannot be written (No space left on device)", "free space")
+        raise spoilt(errno.ENOSPC)
         yield
 
-    events = list(work(stock_of(jobs), full))
+    events = list(work(stock_of(limited(jobs, full_disk=2)), full))
+    assert [(event.name, event.reason) for event in events if event.what == "retry"] == [
+        (jobs[0].name, "full disk")
+    ] * 2
     assert order(events, "failed") == [job.name for job in jobs]
     assert all("No space left" in event.error for event in events)
+
+
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "full disk"), (errno.ESTALE, "storage lost")])
+def test_what_could_not_be_written_for_a_while_is_done_once_it_can(jobs, monkeypatch, number, reason):
+    Rounds().use(monkeypatch)
+    left = [spoilt(number), OSError(number, os.strerror(number), "results")]
+
+    def for_a_while(job):
+        if left:
+            raise left.pop()
+        yield from try_here(job)
+
+    events = list(work(stock_of(limited(jobs)), for_a_while))
+    assert [event.reason for event in events if event.what == "retry"] == [reason] * 2
+    assert order(events) == [job.name for job in jobs]
+
+
+def test_a_slot_that_waits_for_space_leaves_when_it_is_told_to(jobs):
+    def full(job):
+        jobs[0].run.ask_to_stop("enough")
+        raise spoilt(errno.ENOSPC)
+        yield
+
+    patient = [make_job(job.results, seed=job.trial.seed, limits=Limits(wait_s=1000.0)) for job in jobs]
+    assert order(work(stock_of(patient), full), "retry") == [jobs[0].name]
+
+
+def test_a_mistake_that_cannot_be_written_is_not_tried_again(jobs):
+    def mistaken(job):
+        raise LedgerError("results", "not readable", "delete it")
+        yield
+
+    assert order(work(stock_of(jobs), mistaken), "failed") == [job.name for job in jobs]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_round_that_lost_its_storage_is_tried_again_and_after_too_often_fails_with_that_reason(
+    jobs, monkeypatch, number
+):
+    Rounds(before=lambda trial, _: (_ for _ in ()).throw(OSError(number, os.strerror(number), "x"))).use(monkeypatch)
+    events = list(work(stock_of(limited(jobs[:1], storage_lost=2)), try_here))
+    assert [event.reason for event in events if event.what == "retry"] == ["storage lost"] * 2
+    told = f"a disk or server of files did not answer 3 times; x: {os.strerror(number)}"
+    assert [event.error for event in events if event.what == "failed"] == [told]

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +216,22 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, monkeypa
     with pytest.raises(FeatureStoreError, match=r"shard-00000.npy: cannot be written .*No space left"):
         put(store, key, MissingShard(0, 0, 32))
     assert [path.name for path in store.folder(key).iterdir()] == ["key.json"]
+
+
+def test_a_manifest_that_the_disk_does_not_give_is_not_called_spoilt(tmp_path, monkeypatch):
+    store, key = filled(tmp_path)
+    store.finish(key, 100)
+
+    def silent(path):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr(Path, "read_text", silent)
+    with pytest.raises(
+        FeatureStoreError, match=f"manifest.json: cannot be read .{os.strerror(errno.ESTALE)}"
+    ) as raised:
+        store.is_complete(key)
+    assert "delete" not in str(raised.value)
+    assert raised.value.__cause__.errno == errno.ESTALE
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -33,10 +33,7 @@ def session(address: str | None = None, num_cpus: int | None = None) -> Iterator
                 configure_logging=True,
             )
     except Exception as error:  # a plain Exception where Ray's own processes are slow to start
-        reason = " ".join(str(error).split())[:200]
-        raise PlatformError(
-            f"Ray cannot be reached at {address or 'local'} ({reason})", "check --address and `ray status`"
-        ) from None
+        raise _no_ray(address, " ".join(str(error).split())[:200]) from None
     try:
         yield
     finally:
@@ -52,8 +49,13 @@ def _check_answers(address: str) -> None:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0):
             return
     except OSError as error:
-        what = f"Ray cannot be reached at {address} ({error.strerror or error})"
-        raise PlatformError(what, "check --address and `ray status`") from None
+        raise _no_ray(address, error.strerror or str(error)) from None
+
+
+def _no_ray(address: str | None, reason: str) -> PlatformError:
+    if address is None:
+        return PlatformError(f"Ray cannot be started here ({reason})", "run `labelbench doctor`")
+    return PlatformError(f"Ray cannot be reached at {address} ({reason})", "check --address and `ray status`")
 
 
 def nodes() -> list[Mapping[str, float]]:

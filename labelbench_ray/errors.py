@@ -7,6 +7,9 @@ An error says in one line what is wrong, which value, and what to do. Its argume
 import errno
 from typing import ClassVar
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What disks say that have no space left, or none for this user."""
+
 UNREACHABLE = frozenset(
     getattr(errno, name)
     for name in (
@@ -133,6 +136,12 @@ class LedgerError(LabelBenchError):
 
     template = "results {0}: {1}; {2}"
     exit_code = 3
+
+
+class NoResultsError(LabelBenchError):
+    """A place that no run wrote was given as results: (place, what is there, suggestion text)."""
+
+    template = "results {0}: {1}.{2} Give the folder that `labelbench run` wrote."
 
 
 class StorageError(LabelBenchError):

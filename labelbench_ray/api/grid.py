@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, default_results, plan
-from labelbench_ray.api.status import GRID_FILE, describe_grid
+from labelbench_ray.api.status import describe_grid
 from labelbench_ray.api.stopping import stops_after_the_round
+from labelbench_ray.benchmark.finding import GRID_FILE, check_results
 from labelbench_ray.benchmark.run_folder import RunFolder, new_run
 from labelbench_ray.benchmark.state import Ledger, State
 from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.errors import LedgerError, SpecError
 from labelbench_ray.execution.driving import run_all
 from labelbench_ray.execution.evaluations import evaluation_trials
 from labelbench_ray.execution.executor import Embedded, Executor
@@ -28,6 +29,8 @@ from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask, finish
 from labelbench_ray.features.stages import stages_in_words
+from labelbench_ray.features.store import skipped_in_words
+from labelbench_ray.kernels.augment import CLEAN
 from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
 from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.tracking.background import BackgroundTracker
@@ -51,6 +54,8 @@ class RunOutcome:
     """(trial's name, reason)"""
     interrupted: bool
     report: ReportFiles | None
+    no_report: str = ""
+    """Why the report could not be written, where it could not."""
 
 
 def run(
@@ -107,16 +112,26 @@ def run(
     if interrupted:
         watchers.tell("interrupted: finished rounds are kept; run the same command again to go on")
     failed = [] if interrupted else grid.failures([*trials, *evaluation_trials(experiment, trials, ledger.now())])
-    report = _report_if_any(ledger)
+    report, no_report = None, ""
+    try:
+        report = _report_if_any(ledger)
+    except LedgerError as error:  # what failed is to be told all the same
+        no_report = str(error)
     _attach_report(grid.tracker, report)
     state: State = "interrupted" if interrupted else "failed" if failed else "done"
     watchers.ended(state)
     grid.tracker.close(state)
-    return _outcome(prepared, grid.num_ran, failed, interrupted=interrupted, report=report)
+    return _outcome(prepared, grid.num_ran, failed, interrupted=interrupted, report=report, no_report=no_report)
 
 
 def _outcome(
-    prepared: Plan, num_ran: int, failed: list[tuple[str, str]], *, interrupted: bool, report: ReportFiles | None
+    prepared: Plan,
+    num_ran: int,
+    failed: list[tuple[str, str]],
+    *,
+    interrupted: bool,
+    report: ReportFiles | None,
+    no_report: str = "",
 ) -> RunOutcome:
     return RunOutcome(
         results=prepared.results,
@@ -126,6 +141,7 @@ def _outcome(
         failed=failed,
         interrupted=interrupted,
         report=report,
+        no_report=no_report,
     )
 
 
@@ -152,12 +168,14 @@ def report(results: Where, out: Path | None = None) -> ReportFiles:
 
 
 def sync(experiment: Experiment, results: Where | None = None) -> int:
-    """Bring MLflow up to date with the ledger; returns the number of trials looked at. Raises TrackingError."""
+    """Bring MLflow up to date with the ledger; returns the number of trials looked at.
+
+    Raises TrackingError, or NoResultsError for a folder that no run wrote.
+    """
     place = place_at(results or default_results(experiment))
+    check_results(place)
     ledger = Ledger(place).with_rows()
     trials = ledger.trials()
-    if not trials:
-        raise LedgerError(place.where, "no trials here", "give the folder that `labelbench run` wrote with --results")
     tracker = _plain_tracker(experiment, place)
     states = {trial.status().state for trial in trials}
     order: tuple[State, ...] = ("running", "failed", "interrupted")
@@ -241,7 +259,11 @@ class _Grid:
 def executor_for(
     experiment: Experiment, name: ExecutorName, address: str | None, num_cpus: int | None
 ) -> Iterator[Executor]:
-    """An executor by its name, for the length of a block."""
+    """An executor by its name, for the length of a block. Raises SpecError for what would be ignored."""
+    if num_cpus is not None and (address is not None or name == "in_process"):
+        raise SpecError("--num-cpus", "is of a local Ray cluster, and this run makes none; leave it out")
+    if address is not None and name == "in_process":
+        raise SpecError("--address", "is of a Ray cluster, and `in_process` uses none; leave it out")
     if name == "in_process":
         from labelbench_ray.execution.in_process import InProcess
 
@@ -269,6 +291,8 @@ def embed_views(
         for key, rows in zip(task.keys, finish(task, on_undecodable(task.keys[0].dataset)), strict=True):
             told = stages_in_words(task.num_rows, rows.seconds)
             tell(f"embedded {key.dataset.name} {key.split} {key.view.label}: {told}")
+            if rows.undecodable and key.view == CLEAN:
+                tell(f"warning: {skipped_in_words(key, rows)}")
 
 
 def _plain_tracker(experiment: Experiment, results: Place) -> Tracker:
@@ -286,7 +310,9 @@ def _plain_tracker(experiment: Experiment, results: Place) -> Tracker:
 
 def _tracker(experiment: Experiment, results: Place, tell: Callable[[str], None]) -> Tracker:
     tracker = _plain_tracker(experiment, results)
-    return tracker if isinstance(tracker, NoTracker) else BackgroundTracker(tracker, tell)
+    if isinstance(tracker, NoTracker):
+        return tracker
+    return BackgroundTracker(tracker, lambda message: tell(f"warning: {message}"))
 
 
 def _attach_report(tracker: Tracker, report: ReportFiles | None) -> None:

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from labelbench_ray.benchmark.finding import GRID_FILE, check_results
 from labelbench_ray.benchmark.state import Ledger, TrialLedger
 from labelbench_ray.config import Trial
-from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.job import trial_name
 from labelbench_ray.execution.journal import read_journals
 from labelbench_ray.execution.json_lines import mask, timestamp
 from labelbench_ray.execution.progress import STANDINGS, Standing
-from labelbench_ray.storage.place import Place, Where, place_at
-
-GRID_FILE = "experiment.json"
+from labelbench_ray.storage.place import Place, Where
 
 NO_RETRY = {"done", "interrupted", "user error"}
 """Ends of attempts that the machine had no part in."""
@@ -101,15 +99,8 @@ def describe_grid(name: str, trials: Iterable[Trial]) -> dict[str, Any]:
     return {"name": name, "trials": known}
 
 
-def check_results(results: Where) -> None:
-    """Raises LedgerError for a folder that no run wrote."""
-    place = place_at(results)
-    if "trials" not in place.folders() and not place.has(GRID_FILE):
-        raise LedgerError(place.where, "no trials here", "give the folder that `labelbench run` wrote")
-
-
 def read_status(results: Where) -> GridNow:
-    """Where the grid of a results folder stands. Raises LedgerError where there is none."""
+    """Where the grid of a results folder stands. Raises NoResultsError where there is none."""
     check_results(results)
     ledger = Ledger(results).now()
     name, known = _planned(ledger.place)

@@ -1,6 +1,7 @@
 """Search a trainer's hyper-parameters on a labelled share of the pool, by the validation metric (LabelBench, F.3)."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def tune(
     Raises SpecError, UnschedulableError, or TrainingError when no configuration could be trained.
     """
     tuning, root = Tuning.of(experiment, fraction, seed), place_at(results or default_results(experiment))
+    with _writing_to(out or root.scratch / PRESET_FILE):
+        pass  # now rather than after hours of search
     ledger = TuningLedger(root, tuning)
     job = _job(tuning, experiment, ledger.place.scratch, features)
     interrupted = False
@@ -166,12 +169,19 @@ def _write_preset(job: TuningJob, search: Search, file: Path) -> Path | None:
     named = [field.name for field in fields(trainer) if field.metadata.get("identity") != "omit"]
     told = {"name": trainer.name, **{field: describe(getattr(trainer, field)) for field in named}}
     text = _preset_comment(job, search, best, file) + yaml.safe_dump(told, sort_keys=False)
+    with _writing_to(file):
+        file.write_text(text)
+    return file
+
+
+@contextlib.contextmanager
+def _writing_to(file: Path) -> Iterator[None]:
+    """Where the file can be, or may soon be. Raises LedgerError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        yield
     except OSError as error:
         raise LedgerError(str(file), f"cannot be written ({error.strerror})", "choose another --out") from error
-    return file
 
 
 def _preset_comment(job: TuningJob, search: Search, best: Measurement, file: Path) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labelbench_ray.benchmark.finding import check_results
 from labelbench_ray.benchmark.results import COST
 from labelbench_ray.benchmark.state import MODEL, Ledger, TrialLedger
-from labelbench_ray.errors import LedgerError
 from labelbench_ray.identity import digest
 from labelbench_ray.storage.place import Place, Where
 
@@ -48,11 +48,9 @@ class MeasuredRound:
 
 
 def read_history(results: Where) -> list[MeasuredRound]:
-    """Rounds of a few trials of each point. Raises LedgerError for a folder without trials, or that cannot be read."""
-    ledger = Ledger(results).with_rows()
-    trials = ledger.trials()
-    if not trials:
-        raise LedgerError(ledger.place.where, "no trials here", "give the folder that `labelbench run` wrote")
+    """Rounds of a few trials of each point. Raises NoResultsError, or LedgerError where it cannot be read."""
+    check_results(results)
+    trials = Ledger(results).with_rows().trials()
     return [one for trial, told in _a_few_alike(trials) for one in _rounds_of(trial, told)]
 
 

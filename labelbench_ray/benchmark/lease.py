@@ -94,7 +94,7 @@ class Lease:
             stop.set()
             renewing.join()
             with contextlib.suppress(OSError):  # to this process it is free all the same, to others when it expires
-                self._give_back(held.number)
+                self._place.write(_name(held.number), FREE.ljust(len(told)))  # no longer: see OnDisk.write
 
     def revoke(self, holder: Holder) -> None:
         """Free it for others, if this process holds it still: it is known to be dead."""
@@ -120,9 +120,6 @@ class Lease:
             if old <= number:
                 self._place.delete(_name(old))
         return number + 1
-
-    def _give_back(self, number: int) -> None:
-        self._place.write(_name(number), FREE)
 
     def _renew(self, number: int, told: bytes, stop: threading.Event) -> None:
         while not stop.wait(self._renew_s):

@@ -1,11 +1,16 @@
 """Whether a trial is tried again, and when: worked out from its attempts and the limits alone."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 from labelbench_ray.benchmark.attempts import Attempt, Ended
 from labelbench_ray.config import Limits
+from labelbench_ray.errors import UNREACHABLE
 from labelbench_ray.seeding import stream
+
+T = TypeVar("T")
 
 
 class Outlook(NamedTuple):
@@ -50,6 +55,21 @@ def wait_s(trial: str, failures: int, limits: Limits) -> float:
 def allowed(limits: Limits, ended: Ended) -> int:
     """How often a trial is tried again after such an end."""
     return int(getattr(limits, ended.replace(" ", "_")))
+
+
+def patiently(ask: Callable[[], T], limits: Limits) -> T:
+    """What is asked of the results, once more after a while where the disk or the store did not answer.
+
+    Raises the OSError that it met when this went on for longer than ``limits.storage_lost`` allows.
+    """
+    for failures in itertools.count(1):
+        try:
+            return ask()
+        except OSError as error:
+            if error.errno not in UNREACHABLE or failures > limits.storage_lost:
+                raise
+        time.sleep(wait_s("", failures, limits))
+    raise AssertionError
 
 
 def times_out_of_memory(attempts: Sequence[Attempt]) -> int:

@@ -29,7 +29,7 @@ from labelbench_ray.benchmark.attempts import Attempts
 from labelbench_ray.benchmark.lease import Held, Lease
 from labelbench_ray.benchmark.results import BOUGHT_SCHEMA, ROW_SCHEMA, check_schema
 from labelbench_ray.benchmark.writing import write_json, writing
-from labelbench_ray.errors import LeaseLostError, LedgerError, StorageError, TrialLockedError
+from labelbench_ray.errors import UNREACHABLE, LeaseLostError, LedgerError, StorageError, TrialLockedError
 from labelbench_ray.storage.on_disk import OnDisk
 from labelbench_ray.storage.place import Where, place_at
 from labelbench_ray.types import Ids, Labels
@@ -211,8 +211,7 @@ class TrialLedger:
                 with pq.ParquetFile(pa.BufferReader(self.place.read(file))) as opened:  # quicker than pq.read_table
                     table = opened.read(use_threads=False)
             except (OSError, pa.ArrowInvalid) as error:
-                where = f"{self.place.where}/{file}"
-                raise LedgerError(where, f"cannot be read ({error})", "delete its round folder and run again") from None
+                raise _unreadable(f"{self.place.where}/{file}", error) from error
             tables.append(check_schema(table, schema, f"{self.place.where}/{file}"))
         return pa.concat_tables(tables)
 
@@ -260,6 +259,14 @@ class Ledger:
                 self.place.delete(probe)
         what = "two processes could make one file (no conditional writes), so two could run one trial"
         raise StorageError(self.place.where, what, "use a store that refuses the second, such as S3, GCS or MinIO")
+
+
+def _unreadable(where: str, error: Exception) -> LedgerError:
+    """Rows that are spoilt, or that are well and cannot be got now: only the first may be deleted."""
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    gone = isinstance(error, OSError) and error.errno in UNREACHABLE
+    todo = "look at that disk or store, then run again" if gone else "delete its round folder and run again"
+    return LedgerError(where, f"cannot be read ({reason})", todo)
 
 
 def _round(index: int) -> str:

@@ -63,14 +63,19 @@ def run(
         tell(f"report: {outcome.report.html}")
     for name, reason in outcome.failed:
         tell(f"failed: {name}: {reason}")
+    if outcome.no_report:
+        tell(f"error: {outcome.no_report}; `labelbench report {outcome.results.where}` writes the report")
     if outcome.interrupted:
         return 130
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed else 3 if outcome.no_report else 0
 
 
 @app.command(group=STUDY)
 def stop(results: Folder) -> int:
     """Ask whoever runs a grid, on whatever machine, to stop after the round: as Ctrl-C there. Nothing is lost.
+
+    It does not wait for it; `labelbench status` shows what still runs. A round that takes longer than
+    `limits.stop_within_s` of the run's file (10 minutes) is stopped in the middle, and is done again by the next run.
 
     Example: `labelbench stop results/quickstart`
     """

@@ -61,7 +61,7 @@ def logs(
     Example: `labelbench logs results/quickstart badge seed 2 --level warning`
     """
     from labelbench_ray.api.logs import find_trial, follow_logs, in_words, read_logs
-    from labelbench_ray.api.status import check_results
+    from labelbench_ray.benchmark.finding import check_results
 
     check_results(results)
     one = find_trial(results, " ".join(trial)).trial if trial else None

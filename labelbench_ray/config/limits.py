@@ -32,4 +32,5 @@ class Limits(Part):
     max_failed_trials: int | None = Field(None, ge=0)
     """When more trials of a run have failed, no new one starts. All are tried when absent."""
     stop_within_s: float = Field(600.0, gt=0)
-    """How long after a first Ctrl-C or SIGTERM running trials may take to finish their round."""
+    """How long after a first Ctrl-C or SIGTERM, or `labelbench stop`, running trials may take to finish their round.
+    Then they are stopped in the middle of it."""

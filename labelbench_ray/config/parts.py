@@ -134,11 +134,7 @@ class Tracking(Part):
     @field_validator("mlflow")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
-        scheme = value.partition("://")[0].partition("+")[0]
-        if value not in {"auto", "off"} and scheme not in TRACKING_SCHEMES:
-            known = ", ".join(TRACKING_SCHEMES)
-            raise SpecError("tracking.mlflow", f"expected auto, off or an address ({known}://...), got {value!r}")
-        return value
+        return value if value in {"auto", "off"} else check_tracking_address("tracking.mlflow", value, "auto, off or ")
 
     @field_validator("register_models")
     @classmethod
@@ -152,6 +148,14 @@ class Tracking(Part):
         if self.register_models and self.mlflow == "off":
             raise SpecError("tracking.register_models", f"{self.register_models!r} needs MLflow, and `mlflow` is off")
         return self
+
+
+def check_tracking_address(where: str, address: str, otherwise: str = "") -> str:
+    """The address. Raises SpecError unless MLflow may know what to do with it."""
+    if address.partition("://")[0].partition("+")[0] not in TRACKING_SCHEMES:
+        known = ", ".join(TRACKING_SCHEMES)
+        raise SpecError(where, f"expected {otherwise}an address ({known}://...), got {address!r}")
+    return address
 
 
 def checked(model: Callable[..., Any], values: Any, where: str) -> Any:

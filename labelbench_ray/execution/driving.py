@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from labelbench_ray.benchmark.retries import patiently
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import PlatformError
 from labelbench_ray.execution.attempt import look_at
@@ -25,8 +27,7 @@ def run_all(jobs: Sequence[TrialJob], executor: Executor, watch: Watch, tell: Ca
     heard = _Heard(watch)
     left, held_before, fruitless = list(jobs), 0, 0
     while left and jobs[0].run.may_start_trials:
-        now = Ledger(jobs[0].results).now()
-        looks = [(job, look_at(now.trial(job.trial.id), job.run.name, job.limits).what) for job in left]
+        looks = patiently(partial(_looks, left), jobs[0].limits)
         left = [job for job, what in looks if what not in {"done", "given up"} and job.trial.id not in heard.failed]
         held = [job for job, what in looks if what == "held"]
         if any(what == "free" for job, what in looks if job in left):
@@ -40,6 +41,11 @@ def run_all(jobs: Sequence[TrialJob], executor: Executor, watch: Watch, tell: Ca
                 tell(_waiting(held))
             held_before = len(held)
             time.sleep(ASK_AGAIN_S)
+
+
+def _looks(jobs: Sequence[TrialJob]) -> list[tuple[TrialJob, str]]:
+    now = Ledger(jobs[0].results).now()
+    return [(job, look_at(now.trial(job.trial.id), job.run.name, job.limits).what) for job in jobs]
 
 
 class _Heard:

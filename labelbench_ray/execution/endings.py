@@ -1,18 +1,16 @@
 """What an error says of how an attempt at a trial ended: whether the machine did it, or the user."""
 
-import errno
 from typing import NamedTuple
 
 from labelbench_ray.benchmark.attempts import Ended
 from labelbench_ray.errors import (
+    FULL,
     UNREACHABLE,
     GroupLostError,
     LabelBenchError,
     MemoryExhaustedError,
     WorkerLostError,
 )
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Ending(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from labelbench_ray.benchmark.retries import Outlook, allowed, wait_s
+from labelbench_ray.benchmark.retries import Outlook, allowed, patiently, wait_s
 from labelbench_ray.benchmark.run_folder import RunFolder
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Limits
@@ -53,7 +53,12 @@ class Stock:
 
     def look_at(self, offer: Offer) -> Outlook:
         """What may be done with one of them now."""
-        return look_at(self.ledger.trial(offer.trial).now(), self.run.name, self.limits)
+        return patiently(lambda: look_at(self.ledger.trial(offer.trial).now(), self.run.name, self.limits), self.limits)
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody asked that no more trials start."""
+        return patiently(lambda: self.run.may_start_trials, self.limits)
 
 
 def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> Iterator[Event]:
@@ -62,7 +67,7 @@ def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> I
     A trial that waits to be tried again keeps no slot from running others.
     """
     left, unwritten = list(stock.offers), _Unwritten(stock.limits)
-    while left and stock.run.may_start_trials and not told_to_leave():
+    while left and stock.is_open and not told_to_leave():
         soonest = float("inf")
         for offer in tuple(left):
             found = stock.look_at(offer)
@@ -124,5 +129,5 @@ def _take(offer: Offer, left: list[Offer], run_one: RunOne, unwritten: _Unwritte
 
 
 def _sleep_until(when: float, stock: Stock, told_to_leave: ToldToLeave) -> None:
-    while (left := when - time.time()) > 0 and stock.run.may_start_trials and not told_to_leave():
+    while (left := when - time.time()) > 0 and stock.is_open and not told_to_leave():
         time.sleep(min(left, LOOK_AGAIN_S))

@@ -199,12 +199,23 @@ def _check_one_encoder(folder: Path, entries: tuple[ShardEntry, ...]) -> None:
                 raise FeatureStoreError(shard_path(folder, entry.index), complaint)
 
 
-def _refuse_undecodable(key: FeatureKey, rows: StoredRows, shown: int = 5) -> None:
+def skipped_in_words(key: FeatureKey, rows: StoredRows) -> str:
+    """Which images of a set are left out, and how many."""
+    ids, source, reason = _undecodable_in_words(rows)
+    return f"dataset {key.dataset.name}: image {ids} of {key.split} ({source}) cannot be decoded: {reason}; skipped"
+
+
+def _refuse_undecodable(key: FeatureKey, rows: StoredRows) -> None:
+    if rows.undecodable:
+        raise UndecodableImageError(key.dataset.name, key.split, *_undecodable_in_words(rows))
+
+
+def _undecodable_in_words(rows: StoredRows, shown: int = 5) -> tuple[str, str, str]:
+    """The first ids, how many and the first source, the first reason."""
     bad = rows.undecodable
-    if bad:
-        ids = ", ".join(str(image.example_id) for image in bad[:shown]) + (", ..." if len(bad) > shown else "")
-        source = bad[0].source if len(bad) == 1 else f"{len(bad)} in all, the first is {bad[0].source}"
-        raise UndecodableImageError(key.dataset.name, key.split, ids, source, bad[0].reason)
+    ids = ", ".join(str(image.example_id) for image in bad[:shown]) + (", ..." if len(bad) > shown else "")
+    source = bad[0].source if len(bad) == 1 else f"{len(bad)} in all, the first is {bad[0].source}"
+    return ids, source, bad[0].reason
 
 
 def _remove_abandoned(folder: Path) -> None:

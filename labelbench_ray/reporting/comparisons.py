@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from labelbench_ray.benchmark.finding import check_results
 from labelbench_ray.benchmark.results import COST
 from labelbench_ray.benchmark.state import Ledger, TrialLedger, TrialStatus
 from labelbench_ray.errors import LedgerError
@@ -145,7 +146,11 @@ class Comparison:
 
 
 def read_evidence(results: Where) -> Evidence:
-    """Everything the ledger in ``results`` knows. Raises LedgerError when no round is finished, or a file is broken."""
+    """Everything the ledger in ``results`` knows.
+
+    Raises NoResultsError for a folder that no run wrote, LedgerError when no round is finished or a file is broken.
+    """
+    check_results(results)
     ledger = Ledger(results).with_rows()
     trials = tuple(TrialRecord(trial.trial_id, trial.status(), _description(trial)) for trial in ledger.trials())
     rows = ledger.rows().to_pandas()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from labelbench_ray.errors import FULL
+
 
 @dataclass(frozen=True)
 class OnDisk:
@@ -56,8 +58,17 @@ class OnDisk:
         return (self.folder / name).stat().st_mtime
 
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
-        """Written beside, then renamed."""
-        self._place(name, data, lasting, Path.replace)
+        """Written beside, then renamed.
+
+        On a disk that is full, what is as long as before is written in its place: so leases are renewed and given back.
+        """
+        try:
+            self._place(name, data, lasting, Path.replace)
+        except OSError as error:
+            if error.errno not in FULL or not self._is_as_long(name, data):
+                raise
+            with (self.folder / name).open("rb+", buffering=0) as file:
+                file.write(data)
 
     def create(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Written beside, then linked, which the file system lets one process do."""
@@ -110,6 +121,9 @@ class OnDisk:
             place(draft, path)
         if lasting:
             _sync_folder(path.parent)
+
+    def _is_as_long(self, name: str, data: bytes) -> bool:
+        return self.has(name) and (self.folder / name).stat().st_size == len(data)
 
     def _entries(self, drafts: bool = False) -> Iterator[os.DirEntry[str]]:
         try:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from labelbench_ray.benchmark.finding import check_results
+from labelbench_ray.config.parts import check_tracking_address
 from labelbench_ray.errors import PlatformError
 from labelbench_ray.storage.place import IN_CLOUD, place_at
 from labelbench_ray.tracking import mlflow as view_of_ledger
@@ -59,11 +61,15 @@ def _say_links(base: str, place: view_of_ledger.Place | None, say: Callable[[str
 
 
 def tracking_uri(where: str | Path) -> str:
-    """The address itself, or that of the database in a results folder. Raises PlatformError where there is none."""
+    """The address itself, or that of the database in a results folder.
+
+    Raises PlatformError where there is none, SpecError for an address and NoResultsError for a folder of another kind.
+    """
     if isinstance(where, str) and "://" in where and not where.startswith(IN_CLOUD):
-        return where
+        return check_tracking_address("labelbench ui", where)
     results = place_at(where)
     if not (results.scratch / "mlflow.db").exists():
+        check_results(results)
         told = f"no MLflow database in {results.scratch}"
         raise PlatformError(told, "run `labelbench sync` to make it from the results")
     return default_uri(results)

@@ -225,22 +225,6 @@ def test_a_failing_trial_ends_with_1_and_the_others_are_finished(call, tmp_path)
     assert sorted(trial["state"] for trial in json.loads(out)["trials"]) == ["done", "done", "failed", "failed"]
 
 
-@pytest.mark.parametrize("command", ["report", "status"])
-def test_a_folder_without_results_ends_with_3_and_what_to_do(call, tmp_path, command):
-    (tmp_path / "empty").mkdir()
-    code, out, err = call(command, "empty")
-    assert (code, out) == (3, "")
-    assert "labelbench run" in one_line(err)
-
-
-def test_results_that_cannot_be_written_end_with_3_before_anything_starts(call, tmp_path):
-    (tmp_path / "taken").write_text("a file, not a folder")
-    code, out, err = call("run", write_spec(tmp_path, **TINY), "--results", "taken/small", "--executor", "in_process")
-    assert (code, out) == (3, "")
-    assert "cannot be written" in one_line(err)
-    assert not (tmp_path / "features").exists()
-
-
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "strategy"], ["run", "--help"]], ids=" ".join)
 def test_help_and_lists_load_nothing_heavy(words):
     script = f"""

@@ -90,9 +90,3 @@ def test_stop_asks_what_runs_and_says_when_nothing_does(call, tmp_path):
         assert run.asked_to_stop
     assert json.loads((run.place.scratch / "stop").read_text())["why"] == "labelbench stop"
     assert call("stop", results) == (0, "", f"nothing runs in {results}\n")
-
-
-def test_stop_of_a_folder_without_results_ends_with_3(call, tmp_path):
-    code, _, err = call("stop", tmp_path)
-    assert code == 3
-    assert "labelbench run" in one_line(err)

@@ -81,7 +81,7 @@ def test_many_trials_are_one_line_for_all_seeds_of_a_point(call, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--history", "nowhere"], 3, "results nowhere: no trials here"),
+        (["--history", "nowhere"], 2, "results nowhere: there is no such folder. Give the folder that `labelbench"),
         (["--prices", "wrong.yaml"], 2, "unknown key 'on_demnd'. Did you mean: on_demand?"),
         (["--prices", "none.yaml"], 2, "cannot be read"),
         (["--label-price", "-1"], 2, "--label-price: must not be negative, got -1"),

@@ -82,10 +82,3 @@ def test_logs_of_a_wrong_trial_end_with_2_and_a_suggestion(call, results):
     assert (code, out) == (2, "")
     assert "Did you mean: badge seed 0" in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("command", ["status", "logs"])
-def test_a_folder_without_results_ends_with_3_and_what_to_do(call, tmp_path, command):
-    code, out, err = call(command, tmp_path / "empty")
-    assert (code, out) == (3, "")
-    assert "labelbench run" in err

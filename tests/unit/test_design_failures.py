@@ -7,11 +7,13 @@ what ends while others go on, in test_cli_failures.py.
 
 import http.server
 import json
+import shutil
 import socket
 import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from dataset_files import feature_arrays, write_features, write_image_folder
 from runs import write_spec
@@ -198,6 +200,8 @@ def test_images_that_cannot_be_decoded_are_counted_refused_or_skipped_as_asked(r
     assert refused_on_the_way(run(**IMAGES)) == told
     code, _, err = run(**{**IMAGES, "dataset": {**IMAGES["dataset"], "on_undecodable": "skip"}})
     assert code == 0, err
+    assert err.count("warning: ") == 1
+    assert f"warning: {told.partition(';')[0]}; skipped\n" in err
     assert refused(run(**IMAGES)) == told, "what was skipped is not used where it is refused, and no trial is begun"
 
 
@@ -290,6 +294,65 @@ def test_a_folder_of_features_that_cannot_be_written_is_told(run, tmp_path):
     told = refused_on_the_way(run("--features", "taken", **IMAGES), exit_code=3)
     assert told.startswith(f"features {tmp_path / 'taken'}/")
     assert told.endswith("/key.json: cannot be written (Not a directory); free space, or choose another --features")
+
+
+def test_a_report_that_cannot_be_written_takes_nothing_else_with_it_and_can_be_written_later(run, call):
+    write_features(Path("vectors.npz"))
+    Path("results/small/report.html").mkdir(parents=True)
+    code, _, err = run(trainer=["linear", {"name": "linear", "optimizer": "sgd", "learning_rate": 1e30}])
+    assert code == 1
+    assert err.count("\nfailed: ") == 2
+    told = "results results/small: cannot be written (Is a directory); free space, or choose another folder"
+    assert err.splitlines()[-1] == f"error: {told}; `labelbench report results/small` writes the report"
+    assert run("--results", "other")[0] == 0
+    Path("results/small/report.html").rmdir()
+    assert call("report", "results/small")[0] == 0
+
+
+def test_a_run_whose_only_trouble_is_its_report_ends_with_3(run):
+    write_features(Path("vectors.npz"))
+    Path("results/small/report.html").mkdir(parents=True)
+    assert run()[0] == 3
+
+
+# Results that are spoilt, or of another version.
+
+
+@pytest.fixture
+def rows_file(run, tmp_path):
+    """A study that is done, and the rows of one of its rounds."""
+    write_features(Path("vectors.npz"))
+    assert run()[0] == 0
+    return min(tmp_path.glob("results/small/trials/*/rounds/0000/rows.parquet"))
+
+
+def test_rows_of_a_later_version_are_refused_by_whoever_reads_them(run, call, rows_file):
+    pq.write_table(pq.read_table(rows_file).replace_schema_metadata({"labelbench_ray_schema": "9"}), rows_file)
+    told = f"results {rows_file.relative_to(Path.cwd())}: rows of schema 9; this version reads schemas 1 to 2"
+    assert refused(call("report", "results/small"), exit_code=3) == told
+    assert refused(call("sync", "experiment.yaml", "--set", "tracking.mlflow=auto"), exit_code=3) == told
+    assert refused_on_the_way(run(), exit_code=3) == told
+    assert call("status", "results/small")[:2] == (0, "small: 2 trials: 2 done\n")
+
+
+def test_rows_cut_short_are_named_and_made_again_as_the_message_says(run, call, rows_file):
+    rows_file.write_bytes(rows_file.read_bytes()[:-50])
+    told = refused(call("report", "results/small"), exit_code=3)
+    assert told.startswith(f"results {rows_file.relative_to(Path.cwd())}: cannot be read (")
+    assert told.endswith("; delete its round folder and run again")
+    shutil.rmtree(rows_file.parent)
+    assert run()[0] == 0
+
+
+def test_a_state_cut_short_is_named_and_written_again_as_the_message_says(run, call, rows_file):
+    status = rows_file.parents[2] / "status.json"
+    status.write_text("{")
+    told = refused(call("status", "results/small"), exit_code=3)
+    assert told.startswith(f"results {status.relative_to(Path.cwd())}: not readable (")
+    assert told.endswith("; delete it and run again")
+    assert refused(run(), exit_code=3) == told
+    status.unlink()
+    assert run()[0] == 0
 
 
 # An MLflow server that cannot be reached.

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from dataset_files import write_features, write_image_folder
 from runs import write_spec
 
+from labelbench_ray.benchmark.lease import Lease
 from labelbench_ray.features.shard_file import write_npy
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -87,6 +89,41 @@ def test_results_that_find_no_space_are_told_before_anything_starts(run, disk):
     assert told.endswith(f": {NO_SPACE} --results")
     disk.free()
     assert run("--results", "disk/results")[0] == 0
+
+
+def test_results_that_find_no_space_on_the_way_are_tried_again_then_told_and_done_once_there_is_some(run, disk):
+    write_features(Path("vectors.npz"))
+    disk.fill(but=40960)
+    code, _, err = run("--results", "disk/results")
+    assert code == 1
+    assert "Traceback" not in err
+    assert ": retry: " in err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert failed
+    assert all("No space left on device" in line for line in failed)
+    disk.free()
+    assert run("--results", "disk/results")[0] == 0
+
+
+def test_a_lease_is_given_back_also_on_a_full_disk(disk):
+    lease = Lease(disk.folder / "trial" / "lease")
+    with lease.hold() as held:
+        disk.fill()
+        held.check()
+        assert lease.holder() is not None
+    assert lease.holder() is None
+    assert lease.last_holder() is None
+
+
+def test_a_lease_is_renewed_also_on_a_full_disk(disk):
+    lease = Lease(disk.folder / "trial" / "lease", expires_s=2.0, renew_s=0.05)
+    with lease.hold():
+        disk.fill()
+        file = next(file for file in (disk.folder / "trial" / "lease").iterdir() if file.name.isdigit())
+        before, give_up = file.stat().st_mtime_ns, time.monotonic() + 10
+        while file.stat().st_mtime_ns == before:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
 
 
 def test_tracking_that_finds_no_space_costs_a_warning_and_is_filled_in_by_sync_once_there_is_some(run, call, disk):

@@ -111,3 +111,39 @@ def test_a_name_or_file_that_is_not_there_is_named(call, tmp_path, words, line):
     (tmp_path / "text.yaml").write_text("hello")
     (tmp_path / "broken.yaml").write_text("a: [1\nb: 2")
     assert told(call, *words).startswith(line)
+
+
+ASKED_OF_RESULTS = [
+    ["report"], ["status"], ["logs"], ["stop"], ["ui"], ["plan", "experiment.yaml", "--history"],
+    ["sync", "experiment.yaml", "--results"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ASKED_OF_RESULTS, ids=" ".join)
+def test_results_that_no_run_wrote_are_told_apart_by_what_is_there(call, tmp_path, words):
+    write_spec(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "experiment.json").write_text("{}")
+    give = "Give the folder that `labelbench run` wrote."
+    assert told(call, *words, "digts") == f"results digts: there is no such folder. Did you mean: digits? {give}"
+    assert told(call, *words, "empty") == f"results empty: no trials in it. {give}"
+    assert told(call, *words, "experiment.yaml") == f"results experiment.yaml: it is a file. {give}"
+
+
+def test_an_address_that_is_none_of_mlflow_is_refused(call):
+    line = "labelbench ui: expected an address (http, https, sqlite, postgresql, mysql, mssql, databricks://...), got "
+    assert told(call, "ui", "ftp://somewhere") == f"{line}'ftp://somewhere'"
+
+
+@pytest.mark.parametrize("words", [["run"], ["embed"], ["tune", "--configurations", "1"]], ids=" ".join)
+def test_what_would_be_ignored_is_refused(call, tmp_path, words):
+    command, *more = words
+    write_spec(tmp_path, schedule={"initial": 20, "labels_per_round": 15, "rounds": 2}, strategy="random")
+    asked = [command, "experiment.yaml", *more]
+    local = "--num-cpus: is of a local Ray cluster, and this run makes none; leave it out"
+    assert told(call, *asked, "--executor", "in_process", "--num-cpus", "2") == local
+    assert told(call, *asked, "--address", "h:1", "--num-cpus", "2") == local
+    assert told(call, *asked, "--executor", "in_process", "--address", "h:1") == (
+        "--address: is of a Ray cluster, and `in_process` uses none; leave it out"
+    )

@@ -14,7 +14,7 @@ from labelbench_ray.api.forecasting.forecast import forecast, this_machine
 from labelbench_ray.api.forecasting.prices import load_prices
 from labelbench_ray.api.planning import plan
 from labelbench_ray.config import Experiment
-from labelbench_ray.errors import FeatureStoreError, LedgerError, PlatformError, SpecError, UnschedulableError
+from labelbench_ray.errors import FeatureStoreError, NoResultsError, PlatformError, SpecError, UnschedulableError
 
 SCHEDULE = {"initial": 20, "labels_per_round": 15, "rounds": 3}
 EVALUATE = {"trainer": {"name": "linear", "weight_decay": 0.5}, "at": "last"}
@@ -177,7 +177,7 @@ def test_a_grid_of_one_model_has_no_table_of_models(measured):
 def test_wrong_input_is_refused(measured, tmp_path):
     with pytest.raises(SpecError, match="--label-price: must not be negative, got -1"):
         told_of(study(), measured, label_price=-1.0)
-    with pytest.raises(LedgerError, match="no trials here"):
+    with pytest.raises(NoResultsError, match="no trials in it"):
         told_of(study(), measured, history=[tmp_path])
 
 

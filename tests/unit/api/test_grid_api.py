@@ -15,7 +15,7 @@ from labelbench_ray.api.planning import plan
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Experiment
 from labelbench_ray.datasets.base import DATASETS
-from labelbench_ray.errors import LedgerError, SpecError, UnschedulableError
+from labelbench_ray.errors import LedgerError, NoResultsError, SpecError, UnschedulableError
 from labelbench_ray.tracking.tracker import NoTracker
 
 SCHEDULE = {"initial": 20, "labels_per_round": 15, "rounds": 2}
@@ -270,7 +270,7 @@ class Recorder(NoTracker):
 
 
 def test_sync_of_a_folder_without_trials_says_so(tmp_path):
-    with pytest.raises(LedgerError, match="no trials here"):
+    with pytest.raises(NoResultsError, match="there is no such folder"):
         grid.sync(study(), tmp_path / "nowhere")
 
 

@@ -12,7 +12,7 @@ from trials import make_trial
 from labelbench_ray.api.status import describe_grid, read_status
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.benchmark.writing import write_json
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.errors import NoResultsError
 from labelbench_ray.execution.journal import Journal
 from labelbench_ray.execution.progress import Event
 from labelbench_ray.storage.on_disk import OnDisk
@@ -133,7 +133,7 @@ def test_no_parquet_is_opened(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path):
-    with pytest.raises(LedgerError, match="labelbench run"):
+    with pytest.raises(NoResultsError, match="labelbench run"):
         read_status(tmp_path)
 
 

@@ -13,7 +13,7 @@ from labelbench_ray.api.stopping import stop, stops_after_the_round
 from labelbench_ray.benchmark.run_folder import new_run
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.config import Experiment
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.errors import NoResultsError
 
 DIVERGING = {"name": "linear", "optimizer": "sgd", "learning_rate": 1e30}
 
@@ -66,6 +66,20 @@ def test_while_no_trial_can_have_begun_a_first_signal_stops_at_once(tmp_path, si
     assert not folder.asked_to_stop
 
 
+def test_a_stop_from_elsewhere_gives_rounds_as_long_as_a_signal_does(tmp_path):
+    folder, told = new_run(tmp_path), []
+
+    def asked_from_elsewhere():
+        with stops_after_the_round(folder, 0.05, told.append, look_every_s=0.01) as stopping:
+            stopping.rounds_may_end = True
+            folder.ask_to_stop("labelbench stop")
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        asked_from_elsewhere()
+    assert told == ["labelbench stop: running trials finish their round, within 0 s; Ctrl-C stops at once"]
+
+
 def test_a_run_in_a_thread_hears_no_signals_and_changes_no_handler(tmp_path):
     found, before = [], signal.getsignal(signal.SIGTERM)
 
@@ -110,7 +124,7 @@ def test_a_stopped_grid_keeps_its_rounds_and_goes_on_as_if_it_had_not(tmp_path, 
 
 
 def test_stopping_a_folder_that_no_run_wrote_is_named(tmp_path):
-    with pytest.raises(LedgerError, match="no trials here"):
+    with pytest.raises(NoResultsError, match="no trials in it"):
         stop(tmp_path)
 
 

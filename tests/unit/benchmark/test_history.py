@@ -4,7 +4,7 @@ import pytest
 from ledgers import write_grid, write_trial
 
 from labelbench_ray.benchmark.history import MOST_ALIKE, device_kind, read_history
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.errors import NoResultsError
 from labelbench_ray.identity import digest
 
 ROUND = {"labels_per_round": 20}
@@ -43,9 +43,9 @@ def test_a_trial_without_a_finished_round_tells_nothing(tmp_path):
     assert read_history(tmp_path) == []
 
 
-@pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_a_folder_without_trials_is_an_error_that_says_so(tmp_path, folder):
-    with pytest.raises(LedgerError, match=r"no trials here; give the folder that `labelbench run` wrote"):
+@pytest.mark.parametrize(("folder", "told"), [("nowhere", "there is no such folder"), (".", "no trials in it")])
+def test_a_folder_without_trials_is_an_error_that_says_so(tmp_path, folder, told):
+    with pytest.raises(NoResultsError, match=f"{told}. Give the folder that `labelbench run` wrote"):
         read_history(tmp_path / folder)
 
 

@@ -7,6 +7,7 @@ from labelbench_ray.reporting.measures import Measure
 
 
 def test_an_empty_ledger_says_what_to_do(tmp_path):
+    (tmp_path / "trials").mkdir()
     with pytest.raises(LedgerError, match="no finished round yet; run `labelbench run FILE` first"):
         read_evidence(tmp_path)
 

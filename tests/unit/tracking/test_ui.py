@@ -36,6 +36,7 @@ def test_links_open_the_pages_for_training():
 
 
 def test_a_folder_without_a_database_says_what_to_do(tmp_path):
+    (tmp_path / "trials").mkdir()
     with pytest.raises(PlatformError, match="labelbench sync"):
         ui.serve_ui(tmp_path)
 

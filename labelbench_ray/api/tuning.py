@@ -79,8 +79,9 @@ def tune(
     Raises SpecError, UnschedulableError, or TrainingError when no configuration could be trained.
     """
     tuning, root = Tuning.of(experiment, fraction, seed), place_at(results or default_results(experiment))
-    with _writing_to(out or root.scratch / PRESET_FILE):
-        pass  # now rather than after hours of search
+    if out is not None:
+        with _writing_to(out):  # told now rather than after hours of search
+            pass
     ledger = TuningLedger(root, tuning)
     job = _job(tuning, experiment, ledger.place.scratch, features)
     interrupted = False

@@ -13,7 +13,7 @@ GRID_FILE = "experiment.json"
 def check_results(results: Where) -> None:
     """Raises NoResultsError, with near names, for a place that no run wrote."""
     place = place_at(results)
-    if "trials" in place.folders() or place.has(GRID_FILE):
+    if {"trials", "runs"} & set(place.folders()) or place.has(GRID_FILE):
         return
     if place.is_remote:
         raise NoResultsError(place.where, "no trials there", "")

@@ -131,6 +131,14 @@ def test_results_that_no_run_wrote_are_told_apart_by_what_is_there(call, tmp_pat
     assert told(call, *words, "experiment.yaml") == f"results experiment.yaml: it is a file. {give}"
 
 
+def test_a_preset_that_cannot_be_written_is_told_before_the_search(call, tmp_path):
+    write_spec(tmp_path, strategy="random")
+    (tmp_path / "taken").write_text("a file")
+    code, out, err = call("tune", "experiment.yaml", "--out", "taken/best.yaml", "--executor", "in_process")
+    assert (code, out) == (3, "")
+    assert err == "error: results taken/best.yaml: cannot be written (File exists); choose another --out\n"
+
+
 def test_an_address_that_is_none_of_mlflow_is_refused(call):
     line = "labelbench ui: expected an address (http, https, sqlite, postgresql, mysql, mssql, databricks://...), got "
     assert told(call, "ui", "ftp://somewhere") == f"{line}'ftp://somewhere'"

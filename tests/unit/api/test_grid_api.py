@@ -97,7 +97,7 @@ def test_last_of_a_pool_that_ended_is_all_of_it(tmp_path):
     told = []
     outcome = run(tmp_path, experiment, tell=told.append)
     assert evaluations(outcome.results) == [(0, 1200, "random")]
-    assert any("the last round will be smaller" in line for line in told)
+    assert any("round 1 has all of them, and is the last one" in line for line in told)
 
 
 def test_an_evaluation_with_the_grid_s_own_trainer_gives_the_last_round_s_set(tmp_path):

@@ -163,5 +163,5 @@ def test_the_command_line_takes_an_address_everywhere(results, features, call, t
     code, _, err = call("stop", results)
     assert (code, err) == (0, f"nothing runs in {results}\n")
     code, _, err = call("status", results + "-other")
-    assert code == 3
-    assert err == f"error: results {results}-other: no trials here; give the folder that `labelbench run` wrote\n"
+    assert code == 2
+    assert err == f"error: results {results}-other: no trials there. Give the folder that `labelbench run` wrote.\n"

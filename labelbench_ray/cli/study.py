@@ -60,7 +60,8 @@ def run(
         )
     elif outcome.report:
         print(outcome.report.text.read_text(encoding="utf-8"), end="")
-        tell(f"report: {outcome.report.html}")
+        html, there = outcome.report.html, outcome.results
+        tell(f"report: {there.where}/{html.name}; a copy is {html}" if there.is_remote else f"report: {html}")
     for name, reason in outcome.failed:
         tell(f"failed: {name}: {reason}")
     if outcome.no_report:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,14 +156,19 @@ class InCloud:
         try:
             yield _store(self.url)
         except FileNotFoundError as error:
-            told = "there is no such bucket" if "NoSuchBucket" in str(error) else "is not there"
-            raise FileNotFoundError(errno.ENOENT, told, self.url) from None
+            self._check_bucket(error)
+            raise FileNotFoundError(errno.ENOENT, "is not there", self.url) from None
         except exceptions.AlreadyExistsError:
             raise FileExistsError(errno.EEXIST, "is there already", self.url) from None
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise PermissionError(errno.EACCES, _first_line(error), self.url) from None
+            raise PermissionError(errno.EACCES, _in_words(error), self.url) from None
         except exceptions.BaseError as error:
-            raise OSError(errno.EIO, _first_line(error), self.url) from None
+            self._check_bucket(error)
+            raise OSError(errno.EIO, _in_words(error), self.url) from None
+
+    def _check_bucket(self, error: BaseException) -> None:
+        if "NoSuchBucket" in str(error):
+            raise StorageError(self.url, "there is no such bucket", "make it, or give another address") from None
 
 
 def copies() -> Path:
@@ -199,7 +205,7 @@ def _bucket(url: str, _pid: int) -> Any:
             client_options={"allow_http": endpoint.startswith("http://")},
         )
     except Exception as error:  # of several unrelated classes
-        raise StorageError(url, _first_line(error), "look at the address and at the cloud's credentials") from None
+        raise StorageError(url, _in_words(error), "look at the address and at the cloud's credentials") from None
 
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -221,5 +227,9 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _in_words(error: BaseException) -> str:
+    """The end of the first line, which says what went wrong after what was tried, and how often it was."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    asked = re.search(r"after (\d+) retries", line)
+    times = f", asked {int(asked[1]) + 1} times" if asked and int(asked[1]) else ""
+    return f"{line.rpartition(' - ')[2].removeprefix('Generic S3 error: ').removeprefix('Generic GCS error: ')}{times}"

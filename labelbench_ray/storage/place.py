@@ -6,6 +6,9 @@ name can be made by one process alone. Renaming a folder and adding to a file ar
 
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
+
+from labelbench_ray.errors import StorageError
 
 IN_CLOUD = ("s3://", "gs://")
 """What addresses of object stores begin with."""
@@ -94,12 +97,14 @@ Where = str | Path | Place
 
 
 def place_at(where: Where) -> Place:
-    """The place of a path or of an address. Raises StorageError where a package for it is missing."""
+    """The place of a path or of an address. Raises StorageError for one without a bucket."""
     if not isinstance(where, str | Path):
         return where
     if str(where).startswith(IN_CLOUD):
         from labelbench_ray.storage.in_cloud import InCloud
 
+        if not urlsplit(str(where)).netloc:
+            raise StorageError(str(where), "names no bucket", "give s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
         return InCloud(str(where).rstrip("/"))
     from labelbench_ray.storage.on_disk import OnDisk
 

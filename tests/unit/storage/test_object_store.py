@@ -6,7 +6,7 @@ import pytest
 from object_store import Flaky
 
 from labelbench_ray.benchmark.state import Ledger
-from labelbench_ray.errors import LedgerError, StorageError
+from labelbench_ray.errors import StorageError
 from labelbench_ray.storage import in_cloud
 from labelbench_ray.storage.place import place_at
 
@@ -53,8 +53,23 @@ def test_a_store_that_does_not_answer_is_an_error_of_input_and_output(bucket, wa
 
 
 def test_a_bucket_that_is_not_there_is_named(store):
-    with pytest.raises(LedgerError, match=r"s3://no-such-bucket/x: cannot be written \(there is no such bucket\)"):
-        Ledger("s3://no-such-bucket/x").check_writable()
+    place = place_at("s3://no-such-bucket/x")
+    for ask in (Ledger(place).check_writable, place.folders, place.now, lambda: place.read("y")):
+        with pytest.raises(StorageError, match="s3://no-such-bucket/x: there is no such bucket; make it"):
+            ask()
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3:///folder", "gs://"])
+def test_an_address_without_a_bucket_is_refused(address):
+    with pytest.raises(StorageError, match="names no bucket"):
+        place_at(address)
+
+
+def test_a_server_that_is_not_there_is_told_in_few_words(monkeypatch, store):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(OSError, match=r"error sending request, asked \d+ times") as caught:
+        place_at("s3://another-bucket/x").read("y")
+    assert "retry_timeout" not in str(caught.value)
 
 
 def test_a_store_without_conditional_writes_is_refused(bucket, monkeypatch):

@@ -73,6 +73,10 @@ class OnDisk:
     def create(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Written beside, then linked, which the file system lets one process do."""
         self._place(name, data, lasting, os.link)
+        if lasting:  # the name itself, and that of its folder
+            folder = (self.folder / name).parent
+            _sync_folder(folder)
+            _sync_folder(folder.parent)
 
     def delete(self, name: str) -> None:
         """Remove the file."""
@@ -119,8 +123,6 @@ class OnDisk:
                     file.flush()
                     os.fsync(file.fileno())
             place(draft, path)
-        if lasting:
-            _sync_folder(path.parent)
 
     def _is_as_long(self, name: str, data: bytes) -> bool:
         return self.has(name) and (self.folder / name).stat().st_size == len(data)

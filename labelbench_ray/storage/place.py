@@ -53,11 +53,17 @@ class Place(Protocol):
         ...
 
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
-        """Make or replace a file, whole or not at all; one that is ``lasting`` survives a loss of power from now on."""
+        """Make or replace a file, whole or not at all.
+
+        One that is ``lasting`` survives a loss of power once another was created beside it that is lasting too.
+        """
         ...
 
     def create(self, name: str, data: bytes, *, lasting: bool = False) -> None:
-        """Make a file, whole or not at all. Raises FileExistsError, for all but one of those who try."""
+        """Make a file, whole or not at all. Raises FileExistsError, for all but one of those who try.
+
+        One that is ``lasting`` survives a loss of power from now on.
+        """
         ...
 
     def delete(self, name: str) -> None:

@@ -17,6 +17,7 @@ from labelbench_ray.benchmark.run_folder import RunFolder
 from labelbench_ray.config import Limits, Resources, Selection
 from labelbench_ray.execution import attempt
 from labelbench_ray.execution.job import TrialJob
+from labelbench_ray.storage.place import place_at
 
 SOON = Limits(wait_s=0.001)
 ROUNDS = 3
@@ -26,7 +27,7 @@ def make_job(results: Path, seed: int = 0, limits: Limits = SOON, run: str = "fi
     return TrialJob(
         trial=make_trial(seed=seed, rounds=ROUNDS, **trial),
         experiment="jobs",
-        results=Path(results),
+        results=place_at(results),
         features=Path(results) / "features",
         selection=Selection(),
         resources=Resources(),

@@ -12,8 +12,8 @@ from labelbench_ray.execution.executor import Executor
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.progress import Event, Watch
 
-ASK_AGAIN_S = 2.0
-"""How often it looks at trials that another run has, or that wait to be tried again."""
+ASK_AGAIN_S, ASK_AGAIN_REMOTE_S = 2.0, 10.0
+"""How often it looks at trials that another run has, or that wait to be tried again; a look at a store is paid for."""
 FRUITLESS = 3
 """After so many starts of processes of which none was heard, something is wrong with the cluster."""
 
@@ -40,7 +40,7 @@ def run_all(jobs: Sequence[TrialJob], executor: Executor, watch: Watch, tell: Ca
             if held and len(held) != held_before:
                 tell(_waiting(held))
             held_before = len(held)
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(ASK_AGAIN_REMOTE_S if jobs[0].results.is_remote else ASK_AGAIN_S)
 
 
 def _looks(jobs: Sequence[TrialJob]) -> list[tuple[TrialJob, str]]:

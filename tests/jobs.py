@@ -5,7 +5,6 @@ shows.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,23 @@ from labelbench_ray.benchmark.run_folder import RunFolder
 from labelbench_ray.config import Limits, Resources, Selection
 from labelbench_ray.execution import attempt
 from labelbench_ray.execution.job import TrialJob
-from labelbench_ray.storage.place import place_at
+from labelbench_ray.storage.place import Where, place_at
 
 SOON = Limits(wait_s=0.001)
 ROUNDS = 3
 
 
-def make_job(results: Path, seed: int = 0, limits: Limits = SOON, run: str = "first", **trial: Any) -> TrialJob:
+def make_job(results: Where, seed: int = 0, limits: Limits = SOON, run: str = "first", **trial: Any) -> TrialJob:
+    place = place_at(results)
     return TrialJob(
         trial=make_trial(seed=seed, rounds=ROUNDS, **trial),
         experiment="jobs",
-        results=place_at(results),
-        features=Path(results) / "features",
+        results=place,
+        features=place.scratch / "features",
         selection=Selection(),
         resources=Resources(),
         limits=limits,
-        run=RunFolder(Path(results) / "runs" / run),
+        run=RunFolder(place.below("runs").below(run)),
     )
 
 

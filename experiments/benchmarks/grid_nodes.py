@@ -23,6 +23,9 @@ from grid_study import environment
 STORE_BYTES = 80 << 20
 """Of a node's object store: the least that Ray takes."""
 
+SLOTS = ("ray::ResourceTrainable", "ray::Slot")
+"""How Ray calls the process of a slot: by the class that Tune makes of ``Slot``, and before its first step by that."""
+
 PROVIDER = {
     "type": "external",  # type fake_multinode reads its defaults from a file that Ray's wheel lacks
     "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
@@ -61,6 +64,17 @@ class Nodes:
         kill(family(pids_of(node)))
         self._cluster.remove_node(node, allow_graceful=False)
         self.living.remove(node)
+
+    def drain(self, node: Any, within_s: float) -> None:
+        """As `ray drain-node` for a spot instance's notice: the node will be taken away in so many seconds."""
+        import ray
+        from ray.core.generated import autoscaler_pb2
+
+        why = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        deadline_ms = int(1000 * (time.time() + within_s))
+        accepted, refusal = ray._raylet.GcsClient(self.address).drain_node(node.node_id, why, "a notice", deadline_ms)
+        if not accepted:
+            raise RuntimeError(f"the node does not drain: {refusal}")
 
     def trial_processes(self) -> list[psutil.Process]:
         """Processes that run a trial, or wait for the next, in order of their ids."""
@@ -179,7 +193,7 @@ def pids_of(node: Any) -> list[int]:
 def runs_trials(process: psutil.Process) -> bool:
     """Ray names a worker after what it runs: a slot, which takes one trial after another."""
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return "ray::Slot" in " ".join(process.cmdline()[:1])
+        return (process.cmdline() or [""])[0].startswith(SLOTS)
     return False
 
 

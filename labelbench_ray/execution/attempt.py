@@ -39,7 +39,7 @@ def run_job(
 ) -> Iterator[Event]:
     """Try a trial once, telling what happens; nothing where it is done, or must wait.
 
-    ``told_to_leave`` is asked between rounds: this process must end soon. Raises TrialLockedError when another process
+    ``told_to_leave`` is asked between rounds: this process, or its node, must end soon. Raises TrialLockedError when another process
     has the trial, LedgerError when its state cannot be written; other errors are noted and told.
     """
     import torch
@@ -130,7 +130,7 @@ def _rounds(
             event = round_event(job, done)
             yield event
             if not event.is_last and told_to_leave():
-                return Ending("preempted", "its process was told to leave")
+                return Ending("preempted", "its process, or its node, was told to leave")
             if not event.is_last and job.run.asked_to_stop:
                 return Ending("interrupted", job.run.why)
     return Ending("done")

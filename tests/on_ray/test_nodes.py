@@ -61,8 +61,10 @@ def test_trials_of_a_node_map_the_same_feature_files_and_none_go_through_the_obj
     spec = {
         **SMALL,
         "encoder": {"name": "pixels", "size": 64, "grayscale": False},
-        "trainer": {"name": "linear", "algorithm": "flexmatch", "min_steps": 60},
-        "strategy": ["random", "margin"],
+        "trainer": {"name": "linear", "algorithm": "flexmatch", "min_steps": 10},
+        "strategy": ["random", "confidence", "margin", "entropy"],
+        "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 2},
+        "resources": {"cpus": 0.5},  # two to a node
     }
     study.file.write_text(yaml.safe_dump({**spec, "name": study.name}))
     mapped, stored = {}, []
@@ -73,12 +75,13 @@ def test_trials_of_a_node_map_the_same_feature_files_and_none_go_through_the_obj
         stored.append(bytes_in_object_stores(nodes))
 
     study.run("--address", nodes.address, watch=look, limit_s=LIMIT_S)
-    sizes = sorted(file.stat().st_size for file in (tmp_path / "features").rglob("*.bin"))
+    shards = list((tmp_path / "features").rglob("*.npy"))
+    size = sum(file.stat().st_size for file in shards)
     readers = [files for files in mapped.values() if files]
-    assert len(readers) >= 2
-    assert all(files == readers[0] for files in readers)
-    assert sum(sizes) > 20e6
-    assert max(stored) < sum(sizes) / 20
+    assert len(readers) == 4
+    assert all(files == readers[0] <= {str(file) for file in shards} for files in readers)
+    assert size > 50e6
+    assert max(stored) < size / 20
 
 
 def test_a_grid_starts_where_no_node_is_and_the_autoscaler_adds_them(tmp_path, quiet):

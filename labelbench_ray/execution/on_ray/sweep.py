@@ -26,6 +26,7 @@ from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.attempt import note_lost_process, run_job
 from labelbench_ray.execution.endings import Ending
 from labelbench_ray.execution.job import TrialJob
+from labelbench_ray.execution.on_ray.draining import Draining, this_node
 from labelbench_ray.execution.on_ray.selection import actor_spread
 from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
@@ -39,7 +40,8 @@ COORDINATOR = {"node:__internal_head__": 0.01}
 PROCESS_RESTARTS = 3
 """How often a process is started again of which nothing was heard. (Of one that ran a trial, `limits` decide.)"""
 
-EVENTS = "labelbench_events"
+EVENTS, NODE = "labelbench_events", "labelbench_node"
+"""What a slot reports: what happened, and the id of its node."""
 
 
 def run_jobs(jobs: Sequence[TrialJob], watch: Watch, nodes: Sequence[Node]) -> None:
@@ -93,8 +95,9 @@ class Slot(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         """Called once for a process, on its main thread, which alone may handle signals."""
         self._stock = stock
         self._told_to_leave = threading.Event()
+        self._draining = Draining()
         with contextlib.suppress(ValueError):
-            signal.signal(signal.SIGTERM, lambda *_: self._told_to_leave.set())  # a spot notice, or a node that drains
+            signal.signal(signal.SIGTERM, lambda *_: self._told_to_leave.set())
         self._begin()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -108,13 +111,20 @@ class Slot(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         for event in self._events:
             told.append(event)
             if event.what == "started" or (event.what == "round" and not event.is_last):
-                return {EVENTS: pickle.dumps(told)}  # something long comes; after other events the next is near
+                # Something long comes; after other events the next is near.
+                return {EVENTS: pickle.dumps(told), NODE: this_node()}
         if not told and self._told_to_leave.is_set():
             raise _NodeLeavesError
-        return {EVENTS: pickle.dumps(told), "done": not self._told_to_leave.is_set()}
+        return {EVENTS: pickle.dumps(told), "done": not self._told_to_leave.is_set(), NODE: this_node()}
 
     def _begin(self) -> None:
-        self._events = work(self._stock, _run_trial_of(self._told_to_leave.is_set), self._told_to_leave.is_set)
+        self._events = work(self._stock, _run_trial_of(self._must_leave), self._must_leave)
+
+    def _must_leave(self) -> bool:
+        """Whether a signal said so, or Ray says so of a node of this trial; once true, true for good."""
+        if not self._told_to_leave.is_set() and self._draining.reaches_this_trial():
+            self._told_to_leave.set()
+        return self._told_to_leave.is_set()
 
 
 class _NodeLeavesError(Exception):
@@ -145,12 +155,19 @@ class _Watcher(Callback):  # type: ignore[misc]
         self._silent_deaths: Counter[str] = Counter()
         self._processes: dict[str, tuple[str, int]] = {}
         """(host, pid) of each slot."""
+        self._nodes: dict[str, str] = {}
+        """Of each slot."""
+        self._draining, self._drained = Draining(), frozenset[str]()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Callback, ()  # Tune pickles callbacks into a snapshot that is never read; a terminal cannot be pickled
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self._drained |= self._draining.nodes()  # asked now: of a node that is gone Ray does not tell it any more
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         self._processes[trial.trial_id] = result["hostname"], result["pid"]
+        self._nodes[trial.trial_id] = result.get(NODE, "")
         for event in pickle.loads(result[EVENTS]) if EVENTS in result else ():
             self._silent_deaths[trial.trial_id] = 0
             self._watch(event)
@@ -159,7 +176,7 @@ class _Watcher(Callback):  # type: ignore[misc]
         self._silent_deaths[trial.trial_id] += 1
         if self._silent_deaths[trial.trial_id] > PROCESS_RESTARTS:
             trial.max_failures = trial.num_failures  # Tune looks at it after the next death
-        ending = ending_of_process(trial.get_pickled_error())
+        ending = ending_of_process(trial.get_pickled_error(), noticed=self._nodes.get(trial.trial_id) in self._drained)
         for job in self._had(self._processes.get(trial.trial_id)):
             with contextlib.suppress(LedgerError):  # then whoever takes it next notes what it can see
                 event = note_lost_process(job, ending)
@@ -176,13 +193,16 @@ class _Watcher(Callback):  # type: ignore[misc]
                 yield offer.load()
 
 
-def ending_of_process(error: Exception | None) -> Ending:
-    """How a process ended, as Ray tells it in words."""
+def ending_of_process(error: Exception | None, *, noticed: bool) -> Ending:
+    """How a process ended, as Ray tells it in words. ``noticed``: its node was to be taken away.
+
+    Ray itself calls that preempted only after the notice's deadline, which clouds do not always wait for.
+    """
     told = str(error)
-    if getattr(error, "preempted", False):
-        return Ending("preempted", "its node was taken away")
     if "running low on memory" in told:
         return Ending("out of memory", "Ray ended its process because the node was short of memory")
+    if noticed or getattr(error, "preempted", False):
+        return Ending("preempted", "its node was taken away in the middle of a round")
     if "node has died" in told:
         return Ending("node lost", "its node died")
     return Ending("process died")

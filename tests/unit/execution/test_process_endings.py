@@ -26,4 +26,10 @@ def died(told, preempted=False):
     ids=str,
 )
 def test_an_error_of_ray_says_who_did_it(error, ended):
-    assert ending_of_process(error).ended == ended
+    assert ending_of_process(error, noticed=False).ended == ended
+
+
+@pytest.mark.parametrize("told", ["its worker process has died", "The actor died because its node has died"])
+def test_on_a_node_with_a_notice_every_end_but_for_want_of_memory_is_the_notice_s(told):
+    assert ending_of_process(died(told), noticed=True).ended == "preempted"
+    assert ending_of_process(OutOfMemoryError("the node running low on memory"), noticed=True).ended == "out of memory"

@@ -98,9 +98,9 @@ def ours(case: Case, pool: PoolFiles) -> Buy:
 def _spread(case: Case) -> Callable[[Sequence[ShardRows]], Spread]:
     if not case.actors:
         return spread_locally
-    from labelbench_ray.execution.on_ray.selection import actor_spread
+    from labelbench_ray.execution.on_ray.selection import ActorSpread
 
-    return actor_spread(case.actors, 1.0, in_placement_group=False)
+    return ActorSpread(case.actors, {"CPU": 1.0}, in_placement_group=True)
 
 
 def _shard_rows(case: Case, needs: Needs, scores: Scores, taken_ids: Ids) -> list[ShardRows]:

@@ -39,8 +39,8 @@ def run_job(
 ) -> Iterator[Event]:
     """Try a trial once, telling what happens; nothing where it is done, or must wait.
 
-    ``told_to_leave`` is asked between rounds: this process, or its node, must end soon. Raises TrialLockedError when another process
-    has the trial, LedgerError when its state cannot be written; other errors are noted and told.
+    ``told_to_leave`` is asked between rounds: this process, or its node, must end soon. Raises TrialLockedError when
+    another process has the trial, LedgerError when its state cannot be written; other errors are noted and told.
     """
     import torch
 

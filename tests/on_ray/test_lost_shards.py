@@ -1,5 +1,7 @@
 """Selection workers as Ray actors: same ids as in process, also when one of them is killed on the way."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from pools import random_pool
@@ -33,17 +35,26 @@ def stored_rows(pool, folder, needs):
     ]
 
 
-@pytest.mark.parametrize("name", ["galaxy", "coreset"])
-def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(name, tmp_path, ray_cluster):
-    import ray
+@pytest.fixture
+def actor_spread(ray_cluster):
+    """Makes spreads over actors that end with the test."""
+    from labelbench_ray.execution.on_ray.selection import ActorSpread
 
-    from labelbench_ray.execution.on_ray.selection import actor_spread
+    with contextlib.ExitStack() as ending:
+        yield lambda *arguments, **options: ending.enter_context(ActorSpread(*arguments, **options))
+
+
+@pytest.mark.parametrize(("name", "in_placement_group"), [("galaxy", True), ("coreset", False)])
+def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(
+    name, in_placement_group, tmp_path, actor_spread
+):
+    import ray
 
     pool = random_pool(num_rows=500, tile_rows=29, labels_to_buy=40)
     pool = pool.changed(probs_NC=pool.probs_NC.astype(np.float32))
     strategy = STRATEGIES.get(name)()
     rows = stored_rows(pool, tmp_path, strategy.needs)
-    make_spread = actor_spread(2, {"CPU": 0.1}, in_placement_group=False)
+    make_spread = actor_spread(2, {"CPU": 0.1}, in_placement_group=in_placement_group)
     killed = []
 
     def attempt(kill):
@@ -75,8 +86,8 @@ def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(name,
 
 
 @pytest.mark.parametrize("size", [3, 100_000])
-def test_arguments_of_any_size_come_to_every_actor(size, ray_cluster):
-    from labelbench_ray.execution.on_ray.selection import INLINE_BYTES, actor_spread
+def test_arguments_of_any_size_come_to_every_actor(size, actor_spread):
+    from labelbench_ray.execution.on_ray.selection import INLINE_BYTES
 
     class Adder:
         """A worker that adds up what it is told, and itself."""
@@ -90,6 +101,6 @@ def test_arguments_of_any_size_come_to_every_actor(size, ray_cluster):
     pair = (np.ones(size), np.ones(size))
     assert (pair[0].nbytes > INLINE_BYTES) == (size == 100_000)
     rows = [ShardRows(Shard(i, i, i + 1), 9, 3, np.empty(0, np.int64), None, None) for i in range(3)]
-    workers = actor_spread(2, {"CPU": 0.1}, in_placement_group=False)(rows)(Adder, 10)
+    workers = actor_spread(2, {"CPU": 0.1}, in_placement_group=True)(rows)(Adder, 10)
     assert workers.each("add", pair, 1) == [2 * size + 11, 2 * size + 12, 2 * size + 13]
     assert workers.one(2, "add", pair, 1) == 2 * size + 13

@@ -3,13 +3,15 @@
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.errors import WorkerLostError
 from labelbench_ray.shards import Shard, ShardRows, Spread, Workers
 
@@ -98,44 +100,60 @@ def _answers(calls: list[Any]) -> list[Any]:
         raise WorkerLostError(reason) from None
 
 
-def actor_spread(num_actors: int, actor: Mapping[str, float], *, in_placement_group: bool) -> MakeSpread:
-    """Spreads over actors that are made once, at the first round, and kept for the trial while all of them live.
+class ActorSpread:
+    """Makes the spreads of one trial over actors. Used as a context manager around the trial. A ``MakeSpread``.
 
-    ``actor`` is what each of them holds, by Ray's names of resources.
-    A trial that holds CPUs must have reserved the actors' bundles in its own placement group; one that holds none
-    schedules them outside (otherwise a nested actor is captured by the trial's bundle and waits for ever).
+    ``actor`` is what each of them holds, by Ray's names of resources. A trial that holds CPUs has reserved that in its
+    own placement group, where whatever it starts must be. Its actors are made at the first round and kept while all of
+    them live.
+
+    One that holds none takes turns: for each selection it reserves a group for its actors, all at a time, and gives it
+    up before it launches training workers, who are given their places all at a time too. So whoever waits holds
+    nothing, and nobody waits for ever. (Actors that stayed, one on each of two nodes, left no whole node for a worker.)
     """
-    actors: list[Any] = []
 
-    def start_actors(count: int) -> None:
-        strategy = None if in_placement_group else "DEFAULT"
-        options = options_of(actor) | ({"scheduling_strategy": strategy} if strategy else {})
-        actors.extend(ray.remote(ShardHost).options(**options).remote() for _ in range(count))
+    def __init__(self, num_actors: int, actor: Mapping[str, float], *, in_placement_group: bool) -> None:
+        self._num_actors, self._actor = num_actors, actor
+        self._takes_turns = not in_placement_group
+        self._group: PlacementGroup | None = None
+        self._actors: list[Any] = []
 
-    def start_workers(rows: Sequence[ShardRows], worker: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        count = len(actors)
-        parts = [[part for part in rows if part.shard.index % count == index] for index in range(count)]
-        _answers([actor.start.remote(own, worker, arguments) for actor, own in zip(actors, parts, strict=True)])
+    def __enter__(self) -> "ActorSpread":
+        return self
 
-    def replace_actors() -> None:
-        # One of them died; which, and in what state the others are, does not matter for a round begun anew.
-        for actor in actors:
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __call__(self, rows: Sequence[ShardRows]) -> Spread:
+        """A spread over these rows; actors of a former one are used again or ended."""
+        if self._takes_turns or not _all_live(self._actors):
+            self.release()
+        if not self._actors:
+            self._start(min(self._num_actors, len(rows)))
+        return partial(self._spread, rows)
+
+    def release(self) -> None:
+        """End all actors. (If one died, in what state the others are does not matter for a round begun anew.)"""
+        for actor in self._actors:
             ray.kill(actor)
-        actors.clear()
+        self._actors = []
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
 
-    def make(rows: Sequence[ShardRows]) -> Spread:
-        if actors and not _all_live(actors):
-            replace_actors()
-        if not actors:
-            start_actors(min(num_actors, len(rows)))
+    def _start(self, count: int) -> None:
+        options = options_of(self._actor)
+        if self._takes_turns:
+            self._group = placement_group([dict(self._actor)] * count, strategy="PACK")
+            options |= {"scheduling_strategy": PlacementGroupSchedulingStrategy(self._group)}
+        self._actors = [ray.remote(ShardHost).options(**options).remote() for _ in range(count)]
 
-        def spread(worker: Callable[..., Any], *arguments: Any) -> Workers:
-            start_workers(rows, worker, arguments)
-            return ActorWorkers([part.shard for part in rows], actors)
-
-        return spread
-
-    return make
+    def _spread(self, rows: Sequence[ShardRows], worker: Callable[..., Any], *arguments: Any) -> Workers:
+        count = len(self._actors)
+        parts = [[part for part in rows if part.shard.index % count == index] for index in range(count)]
+        starting = zip(self._actors, parts, strict=True)
+        _answers([actor.start.remote(own, worker, arguments) for actor, own in starting])
+        return ActorWorkers([part.shard for part in rows], self._actors)
 
 
 def options_of(bundle: Mapping[str, float]) -> dict[str, Any]:

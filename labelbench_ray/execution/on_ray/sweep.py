@@ -16,23 +16,23 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
-from labelbench_ray.benchmark.loop import MakeSpread
 from labelbench_ray.errors import LedgerError
-from labelbench_ray.execution.attempt import note_lost_process, run_job
+from labelbench_ray.execution.attempt import ToldToLeave, note_lost_process, run_job
 from labelbench_ray.execution.endings import Ending
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.on_ray.draining import Draining, this_node
-from labelbench_ray.execution.on_ray.selection import actor_spread
+from labelbench_ray.execution.on_ray.selection import ActorSpread
 from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
 from labelbench_ray.execution.progress import Event, Watch
 from labelbench_ray.execution.slots import Stock, work
 from labelbench_ray.shards import spread_locally
+from labelbench_ray.types import Launch
 
 COORDINATOR = {"node:__internal_head__": 0.01}
 """What a trial that launches workers holds: no CPU, so that its workers can never wait for it."""
@@ -131,20 +131,31 @@ class _NodeLeavesError(Exception):
     """This process was told to end."""
 
 
-def _run_trial_of(told_to_leave: Callable[[], bool]) -> Callable[[TrialJob], Iterator[Event]]:
+def _run_trial_of(told_to_leave: ToldToLeave) -> Callable[[TrialJob], Iterator[Event]]:
     def run_trial(job: TrialJob) -> Iterator[Event]:
         launch = partial(launch_on_ray, worker=job.resources.share_of("train").bundle)
-        return run_job(job, launch, _make_spread(job), told_to_leave)
+        if job.selection.through != "actors":
+            yield from run_job(job, launch, spread_locally, told_to_leave)
+            return
+        with _actors_of(job) as actors:
+            yield from run_job(job, partial(_launch_without, actors, launch), actors, told_to_leave)
 
     return run_trial
 
 
-def _make_spread(job: TrialJob) -> MakeSpread:
-    if job.selection.through != "actors":
-        return spread_locally
+def _actors_of(job: TrialJob) -> ActorSpread:
     unit = unit_of(job.trial.trainer, job.trial.kind, job.selection, job.resources)
     actor = job.resources.share_of("select").bundle
-    return actor_spread(job.selection.num_actors, actor, in_placement_group=unit.layout == "sharded")
+    return ActorSpread(job.selection.num_actors, actor, in_placement_group=unit.layout == "sharded")
+
+
+def _launch_without(
+    actors: ActorSpread, launch: Launch, *arguments: Any, through: Literal["inline", "ray_train"], **options: Any
+) -> None:
+    """Launch once the actors of the last selection have made room."""
+    if through == "ray_train":
+        actors.release()
+    launch(*arguments, through=through, **options)
 
 
 class _Watcher(Callback):  # type: ignore[misc]

@@ -31,7 +31,7 @@ class Plan:
     seconds: float
     """Of one round's training."""
     kills: Mapping[str, int]
-    """How many of each of ``trial``, ``node``, ``server`` and ``driver``."""
+    """How many of each of ``trial``, ``node``, ``notice`` (a node will be killed), ``server`` and ``driver``."""
     between_s: tuple[float, float] = (2.0, 4.0)
     """Least and most time from one kill to the next."""
     nodes: int = 3
@@ -58,7 +58,16 @@ SHORT = Plan(
 
 TINY = Plan(trials=6, rounds=3, seconds=0.4, kills={"trial": 1}, nodes=2, between_s=(1.0, 2.0), limit_s=60.0)
 
-LONG = Plan(trials=60, rounds=10, seconds=0.4, kills={"trial": 8, "node": 4, "server": 3, "driver": 4})
+LONG = Plan(
+    trials=60,
+    rounds=10,
+    seconds=0.4,
+    kills={"trial": 8, "node": 4, "notice": 3, "server": 3, "driver": 4},
+    limit_s=1200.0,
+)
+
+NOTICE_S = 4.0
+"""From the notice that a node will be taken away until it is."""
 
 
 @dataclass
@@ -75,6 +84,8 @@ class Outcome:
     not_done: list[str]
     rewritten: list[str]
     """Rounds that were written again after they were there."""
+    endings: Counter[str]
+    """Of attempts at trials."""
 
     @property
     def wrong(self) -> list[str]:
@@ -88,6 +99,7 @@ def rows(settings: Settings) -> list[Row]:
     plan = replace(TINY if settings.smoke else SHORT if settings.short else LONG, seed=settings.seed)
     outcome = chaos(settings.folder, plan)
     killed = ", ".join(f"{count} x {who}" for who, count in sorted(outcome.killed.items()))
+    endings = ", ".join(f"{how} {count}" for how, count in sorted(outcome.endings.items()))
     what = f"chaos: {outcome.trials} trials of {plan.rounds} rounds on {plan.nodes} nodes; trials that differ, "
     return [
         Row(
@@ -96,7 +108,7 @@ def rows(settings: Settings) -> list[Row]:
             unit="",
             value=float(len(outcome.wrong)),
             wanted=0.0,
-            details=f"killed {killed}; {outcome.wall_s:.0f} s, {outcome.drivers} drivers"
+            details=f"killed {killed}; {outcome.wall_s:.0f} s, {outcome.drivers} drivers; attempts {endings}"
             + "".join(f"; {told}" for told in outcome.wrong[:3]),
             more={f"grid_chaos_killed_{who}": float(count) for who, count in outcome.killed.items()}
             | {"grid_chaos_s": outcome.wall_s, "grid_chaos_trials": float(outcome.trials)},
@@ -180,7 +192,7 @@ class _Run:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.plan.seed)
         self._victims = self.plan.victims()
-        self._expected_exits = 0
+        self._leaving: dict[Any, float] = {}
 
     def to_its_end(self) -> None:
         """Start the driver, kill, start what was killed, until a driver ends well."""
@@ -194,6 +206,7 @@ class _Run:
                 if self._driver.poll() is not None:
                     self._after_an_exit()
                 self._look_at_rounds()
+                self._take_away()
                 if self._victims and time.monotonic() > next_kill and self._kill(self._victims[0]):
                     self.killed[self._victims.pop(0)] += 1
                     next_kill = self._next_kill()
@@ -206,7 +219,8 @@ class _Run:
     def outcome(self, quiet: Mapping[str, Any]) -> Outcome:
         """Compare with the facts of a quiet run."""
         found = facts(self.study.results)
-        states = {trial.trial_id: trial.status().state for trial in Ledger(self.study.results).trials()}
+        trials = list(Ledger(self.study.results).trials())
+        states = {trial.trial_id: trial.status().state for trial in trials}
         return Outcome(
             wall_s=self.wall_s,
             killed=self.killed,
@@ -215,6 +229,7 @@ class _Run:
             differing=sorted(trial for trial in {*found, *quiet} if found.get(trial) != quiet.get(trial)),
             not_done=sorted(trial for trial, state in states.items() if state != "done"),
             rewritten=sorted(self._rewritten),
+            endings=Counter(str(one.ended) for trial in trials for one in trial.attempts.read()),
         )
 
     def _start_driver(self) -> None:
@@ -238,9 +253,8 @@ class _Run:
             return False
         if who == "trial":
             grid_nodes.kill([self._chance.choice(running)])
-        elif who == "node":
-            self.nodes.kill(self._chance.choice(self.nodes.living))
-            self.nodes.add()
+        elif who in {"node", "notice"}:
+            self._lose(self._chance.choice([node for node in self.nodes.living if node not in self._leaving]), who)
         elif who == "server":
             self.server.kill()
             self.server.start()
@@ -248,6 +262,21 @@ class _Run:
             self._driver.kill()
             self._driver.wait()
         return True
+
+    def _lose(self, node: Any, how: str) -> None:
+        """Kill a node now, or tell that it will be; another one comes."""
+        if how == "node":
+            self.nodes.kill(node)
+        else:
+            self.nodes.drain(node, NOTICE_S)
+            self._leaving[node] = time.monotonic() + NOTICE_S
+        self.nodes.add()
+
+    def _take_away(self) -> None:
+        """Kill the nodes whose notice is over."""
+        for node in [node for node, end_s in self._leaving.items() if time.monotonic() > end_s]:
+            self.nodes.kill(node)
+            del self._leaving[node]
 
     def _look_at_rounds(self) -> None:
         """A round is written once: its file stays the very same."""

@@ -85,8 +85,7 @@ def test_a_killed_selection_actor_is_replaced_and_the_round_gives_the_same(
     assert attempt(kill=False) == in_process
 
 
-@pytest.mark.parametrize("size", [3, 100_000])
-def test_arguments_of_any_size_come_to_every_actor(size, actor_spread):
+def test_arguments_of_any_size_come_to_every_actor(actor_spread):
     from labelbench_ray.execution.on_ray.selection import INLINE_BYTES
 
     class Adder:
@@ -98,9 +97,10 @@ def test_arguments_of_any_size_come_to_every_actor(size, actor_spread):
         def add(self, pair, number):
             return self.start + number + sum(float(part.sum()) for part in pair)
 
-    pair = (np.ones(size), np.ones(size))
-    assert (pair[0].nbytes > INLINE_BYTES) == (size == 100_000)
     rows = [ShardRows(Shard(i, i, i + 1), 9, 3, np.empty(0, np.int64), None, None) for i in range(3)]
     workers = actor_spread(2, {"CPU": 0.1}, in_placement_group=True)(rows)(Adder, 10)
-    assert workers.each("add", pair, 1) == [2 * size + 11, 2 * size + 12, 2 * size + 13]
-    assert workers.one(2, "add", pair, 1) == 2 * size + 13
+    for size, is_large in ((3, False), (100_000, True)):
+        pair = (np.ones(size), np.ones(size))
+        assert (pair[0].nbytes > INLINE_BYTES) == is_large
+        assert workers.each("add", pair, 1) == [2 * size + 11, 2 * size + 12, 2 * size + 13]
+        assert workers.one(2, "add", pair, 1) == 2 * size + 13

@@ -23,6 +23,7 @@ def test_groups_and_actors_never_wait_for_each_other_for_ever(tmp_path, cpus, at
         **SMALL,
         "trainer": {"name": "finetune", "through": "ray_train", "epochs": 1, "min_steps": 2, "train_batch_size": 16},
         "strategy": ["margin", "badge"],
+        "schedule": {"initial": 20, "labels_per_round": 15, "rounds": 2},  # a group, actors, and a group again
         "seeds": at_a_time,
         "selection": {"tile_rows": 71, "shards": 2, "through": "actors"},
         "resources": {"train": {"cpus": 1}, "select": {"cpus": 0.5}},

@@ -11,7 +11,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group ends 2-4 s sooner
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",  # until an autoscaler has added a node with GPUs
     "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "300",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: finish, write, say so
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -76,9 +76,13 @@ class Nodes:
         if not accepted:
             raise RuntimeError(f"the node does not drain: {refusal}")
 
+    def processes_of(self, node: Any) -> list[psutil.Process]:
+        """Ray's own and its workers."""
+        return family(pids_of(node))
+
     def trial_processes(self) -> list[psutil.Process]:
         """Processes that run a trial, or wait for the next, in order of their ids."""
-        workers = [process for node in self.living for process in family(pids_of(node))]
+        workers = [process for node in self.living for process in self.processes_of(node)]
         return sorted((one for one in workers if runs_trials(one)), key=lambda process: process.pid)
 
     def shut_down(self) -> None:

@@ -60,6 +60,11 @@ class Stock:
         """Nobody asked that no more trials start."""
         return patiently(lambda: self.run.may_start_trials, self.limits)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to do for a slot that starts now, or soon."""
+        return self.run.may_start_trials and any(self.look_at(one).what in {"free", "waiting"} for one in self.offers)
+
 
 def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> Iterator[Event]:
     """Run trials until none is free, or nobody wants more of them, telling what happens.

@@ -12,6 +12,7 @@ import pickle
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from typing import Any, Literal
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune.experiment import Trial
+from ray.tune.stopper import Stopper
 
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.attempt import ToldToLeave, note_lost_process, run_job
@@ -30,7 +33,7 @@ from labelbench_ray.execution.on_ray.selection import ActorSpread
 from labelbench_ray.execution.on_ray.training import launch_on_ray
 from labelbench_ray.execution.preflight import Node, Unit, check_schedulable, concurrency, unit_of
 from labelbench_ray.execution.progress import Event, Watch
-from labelbench_ray.execution.slots import Stock, work
+from labelbench_ray.execution.slots import LOOK_AGAIN_S, Stock, work
 from labelbench_ray.shards import spread_locally
 from labelbench_ray.types import Launch
 
@@ -58,6 +61,7 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
     slots = min(len(jobs), concurrency(unit, nodes, jobs[0].resources.max_concurrent))
     bundles: list[dict[str, float]] = [COORDINATOR] if unit.layout == "coordinated" else [dict(b) for b in unit.bundles]
     stock = Stock.of(jobs, lambda job: partial(pickle.loads, pickle.dumps(job)))
+    nothing_left = _NothingLeft(stock)
     with tempfile.TemporaryDirectory(prefix="labelbench-tune-") as storage, quiet_tune():
         Tuner(
             tune.with_resources(tune.with_parameters(Slot, stock=stock), PlacementGroupFactory(bundles)),
@@ -66,7 +70,8 @@ def _run_group(unit: Unit, jobs: Sequence[TrialJob], watch: Watch, nodes: Sequen
             run_config=RunConfig(
                 name="slots",
                 storage_path=storage,
-                callbacks=[_Watcher(watch, stock)],
+                callbacks=[_Watcher(watch, stock), nothing_left],
+                stop=nothing_left,
                 failure_config=FailureConfig(max_failures=-1),
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # else it waits for ever: slots have none
                 verbose=0,
@@ -113,9 +118,10 @@ class Slot(tune.Trainable):  # type: ignore[misc]  # ray is not typed
             if event.what == "started" or (event.what == "round" and not event.is_last):
                 # Something long comes; after other events the next is near.
                 return {EVENTS: pickle.dumps(told), NODE: this_node()}
-        if not told and self._told_to_leave.is_set():
+        goes_on_elsewhere = self._told_to_leave.is_set() and self._stock.has_more
+        if goes_on_elsewhere and not told:
             raise _NodeLeavesError
-        return {EVENTS: pickle.dumps(told), "done": not self._told_to_leave.is_set(), NODE: this_node()}
+        return {EVENTS: pickle.dumps(told), "done": not goes_on_elsewhere, NODE: this_node()}
 
     def _begin(self) -> None:
         self._events = work(self._stock, _run_trial_of(self._must_leave), self._must_leave)
@@ -202,6 +208,29 @@ class _Watcher(Callback):  # type: ignore[misc]
             if holder is not None and (holder.host, holder.pid) == process:
                 lease.revoke(holder)
                 yield offer.load()
+
+
+class _NothingLeft(Callback, Stopper):  # type: ignore[misc]
+    """Ends slots that wait for a node when no other runs and there is nothing left to do: no node may ever come."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._one_runs, self._next_look = True, 0.0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Callback, ()  # as _Watcher
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self._one_runs = any(trial.status == Trial.RUNNING for trial in trials)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if self._one_runs or time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + LOOK_AGAIN_S
+        return not self._stock.has_more
 
 
 def ending_of_process(error: Exception | None, *, noticed: bool) -> Ending:

@@ -25,7 +25,7 @@ def test_a_trial_leaves_a_node_that_drains_after_its_round_and_goes_on_where_one
 
 @pytest.mark.slow
 def test_a_trial_leaves_when_the_node_of_an_actor_of_its_group_drains(tmp_path):
-    study = grid(tmp_path, selection={"tile_rows": 64, "shards": 1, "through": "actors"})
+    study = grid(tmp_path, strategy="margin", selection={"tile_rows": 64, "shards": 1, "through": "actors"})
     with part("grid_nodes").started(2) as nodes:
 
         def drain_the_other():

@@ -63,7 +63,7 @@ class Stock:
     @property
     def has_more(self) -> bool:
         """Whether there is something to do for a slot that starts now, or soon."""
-        return self.run.may_start_trials and any(self.look_at(one).what in {"free", "waiting"} for one in self.offers)
+        return self.is_open and any(self.look_at(one).what in {"free", "waiting"} for one in self.offers)
 
 
 def work(stock: Stock, run_one: RunOne, told_to_leave: ToldToLeave = never) -> Iterator[Event]:

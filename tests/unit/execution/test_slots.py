@@ -59,7 +59,7 @@ def test_a_trial_that_waits_keeps_nobody_from_the_others(jobs, monkeypatch):
             raise WorkerLostError("an actor died")
 
     Rounds(before=once).use(monkeypatch)
-    patient = [make_job(job.results, seed=job.trial.seed, limits=Limits(wait_s=0.3)) for job in jobs]
+    patient = [make_job(job.results, seed=job.trial.seed, limits=Limits(wait_s=1.5)) for job in jobs]
     events = list(work(stock_of(patient), try_here))
     assert order(events, "retry") == [jobs[0].name]
     assert order(events) == [jobs[1].name, jobs[2].name, jobs[3].name, jobs[0].name]
@@ -155,3 +155,16 @@ def test_a_round_that_lost_its_storage_is_tried_again_and_after_too_often_fails_
     assert [event.reason for event in events if event.what == "retry"] == ["storage lost"] * 2
     told = f"a disk or server of files did not answer 3 times; x: {os.strerror(number)}"
     assert [event.error for event in events if event.what == "failed"] == [told]
+
+
+def test_there_is_more_for_a_slot_as_long_as_a_trial_is_free_and_the_run_goes_on(jobs, monkeypatch):
+    Rounds().use(monkeypatch)
+    stock = stock_of(jobs[:1])
+    with jobs[0].ledger.lock():
+        assert not stock.has_more, "what another process has is not for a slot"
+    assert stock.has_more
+    list(work(stock, try_here))
+    assert not stock.has_more
+    assert stock_of(jobs).has_more
+    jobs[1].run.ask_to_stop("enough")
+    assert not stock_of(jobs).has_more

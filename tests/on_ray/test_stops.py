@@ -6,10 +6,12 @@ import signal
 import time
 
 import pytest
-from runs import cli, facts, finish, last_json, start, write_spec
+from runs import cli, facts, finish, last_json, spec, start, write_spec
 
+from labelbench_ray.api import grid
 from labelbench_ray.benchmark.run_folder import running
 from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.config import Experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -22,11 +24,10 @@ SLOW = {  # rounds of seconds, so that there is a middle to stop in
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
-    """Facts of an undisturbed run in process, and the features that it stored."""
+    """Facts of an undisturbed run, in this process."""
     folder = tmp_path_factory.mktemp("quiet")
-    code, _, err = cli(folder, "run", write_spec(folder, **SLOW), "--executor", "in_process")
-    assert code == 0, err
-    return facts(folder / "results" / "small")
+    experiment = Experiment.from_mapping(spec(**SLOW))
+    return facts(grid.run(experiment, folder / "results", folder / "features", executor="in_process").results)
 
 
 def test_ctrl_c_then_kill_then_run_goes_on(tmp_path, quiet):

@@ -144,9 +144,9 @@ class TrialLedger:
             except FileExistsError:
                 raise LeaseLostError(self.trial_id) from None
 
-    def rows(self) -> pa.Table:
-        """Rows of all finished rounds."""
-        return self._read(ROWS, ROW_SCHEMA)
+    def rows(self, first: int = 0, last: int | None = None) -> pa.Table:
+        """Rows of finished rounds ``first..last-1``, by default of all."""
+        return self._read(ROWS, ROW_SCHEMA, first, last)
 
     def bought(self) -> pa.Table:
         """Bought ids of all finished rounds, in order of buying."""
@@ -203,9 +203,9 @@ class TrialLedger:
             if int(folder.name) < finished:
                 shutil.rmtree(folder)
 
-    def _read(self, name: str, schema: pa.Schema) -> pa.Table:
+    def _read(self, name: str, schema: pa.Schema, first: int = 0, last: int | None = None) -> pa.Table:
         tables = [schema.empty_table()]
-        for index in range(self.finished_rounds()):
+        for index in range(self.finished_rounds())[first:last]:
             file = f"{_round(index)}/{name}"
             try:
                 with pq.ParquetFile(pa.BufferReader(self.place.read(file))) as opened:  # quicker than pq.read_table

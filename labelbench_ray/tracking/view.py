@@ -16,7 +16,8 @@ LABELS = ("dataset", "encoder", "trainer", "strategy", "oracle", "schedule")
 """What a trial is made of, in the order a reader asks for it."""
 
 NUMERIC_CLASS = "labelbench.numeric_class"
-"""Tag, made from rows."""
+CHEATS = "labelbench.cheats"
+"""Tags, made from rows."""
 
 SERIES = "labelbench.series"
 """Tag: what the seeds of one trial have in common. One key, because MLflow cuts the names of groups by several."""
@@ -39,6 +40,7 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 version that cannot read it says so and shows its own default."""
 
 _MAX_COLUMNS = 8
+_OR = " | "
 
 _FAILED = "**This trial failed.** "
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]")
@@ -131,18 +133,25 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def tags_of(trial_id: str, description: Description, status: TrialStatus, rows: pa.Table) -> dict[str, str]:
-    """Tags of a trial's run. Rows of several numeric classes name them all."""
+def tags_of(trial_id: str, description: Description, status: TrialStatus) -> dict[str, str]:
+    """Tags of a trial's run."""
     tags = {"labelbench.trial": trial_id, "labelbench.state": status.state or "unknown"}
     if "kind" in description:
         tags["labelbench.kind"] = description["kind"]
-    if rows.num_rows:
-        tags[NUMERIC_CLASS] = " | ".join(sorted(set(rows["numeric_class"].to_pylist())))
-        tags["labelbench.cheats"] = _text(any(rows["cheats"].to_pylist()))
     if status.error:
         tags["labelbench.error"] = status.error
         tags[NOTE] = f"{_FAILED}{status.error}"
     return {key: _shorten(value, MAX_TAG) for key, value in tags.items()}
+
+
+def tags_of_rows(new: pa.Table, shown: Mapping[str, str]) -> dict[str, str]:
+    """What new rows, and the tags made of those before them, say of the whole trial: all numeric classes, any cheat."""
+    if not new.num_rows:
+        return {}
+    before = shown[NUMERIC_CLASS].split(_OR) if NUMERIC_CLASS in shown else []
+    classes = {*before, *new["numeric_class"].unique().to_pylist()}
+    cheats = True in new["cheats"].unique().to_pylist() or shown.get(CHEATS) == "true"
+    return {NUMERIC_CLASS: _shorten(_OR.join(sorted(classes)), MAX_TAG), CHEATS: _text(cheats)}
 
 
 def outdated_tags(shown: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:

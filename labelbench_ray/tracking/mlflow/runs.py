@@ -7,14 +7,13 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
-from labelbench_ray.benchmark.results import ROW_SCHEMA
 from labelbench_ray.benchmark.state import DESCRIPTION, STATUS, State, TrialLedger, TrialStatus, round_file
 from labelbench_ray.tracking import view
 
@@ -24,6 +23,9 @@ ATTACHED = "labelbench.attached"
 
 _METRICS_PER_BATCH = 800
 """With 100 params and 100 tags a batch has the 1,000 entries that MLflow takes."""
+
+_ROUNDS_AT_ONCE = 100
+"""Read and held in memory: more than most trials have."""
 
 
 @dataclass
@@ -75,9 +77,10 @@ class Shown:
             started_ms=started_ms,
         )
 
-    def has_rounds(self, count: int) -> bool:
-        """Whether so many rounds are shown, with what their rows say of the whole trial."""
-        return self.num_rounds >= count and (count == 0 or view.NUMERIC_CLASS in self.tags)
+    @property
+    def num_rounds_with_tags(self) -> int:
+        """How many rounds are shown with what their rows say of the whole trial."""
+        return self.num_rounds if view.NUMERIC_CLASS in self.tags else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +108,21 @@ class Told:
         """It began, and nobody works on it."""
         return self.status.state not in (None, "running")
 
-    def rows_beyond(self, shown: Shown | None) -> pa.Table:
-        """Rows, where there are some that MLflow lacks, or that say how far an evaluation is; else none.
+    @property
+    def is_short(self) -> bool:
+        """All its rounds fit into one part."""
+        return self.status.finished_rounds <= _ROUNDS_AT_ONCE
 
-        A trial that is shown whole costs no reading of tables: a second sync of 1,000 is quick.
+    def rows_beyond(self, shown: Shown | None) -> Iterator[pa.Table]:
+        """Rows of rounds that MLflow lacks; of an evaluation all, since they say how many labels it is of.
+
+        In parts, one at least, perhaps an empty one. What is shown is not read again, and no more is held than a part:
+        a trial of 10,000 rounds costs the driver no more time and memory to follow than one of ten.
         """
         is_evaluation = self.description.get("kind") == "evaluation"
-        has_all = shown is not None and shown.has_rounds(self.status.finished_rounds)
-        return ROW_SCHEMA.empty_table() if has_all and not is_evaluation else self.trial.rows()
+        first = 0 if shown is None or is_evaluation else shown.num_rounds_with_tags
+        for part in range(first, max(first + 1, self.status.finished_rounds), _ROUNDS_AT_ONCE):
+            yield self.trial.rows(part, min(part + _ROUNDS_AT_ONCE, self.status.finished_rounds))
 
     def stamp(self, registered_as: str | None) -> str:
         """What `ATTACHED` says once all of this is shown."""
@@ -131,17 +141,23 @@ def log_new(client: Any, shown: Shown, told: Told, rows: pa.Table, tags: Mapping
 
     new_params = {key: value for key, value in view.params_of(told.description).items() if key not in shown.params}
     new_tags = {key: value for key, value in tags.items() if shown.tags.get(key) != value}
-    metrics = new_metrics(shown, told.trial, rows)
-    while len(metrics) > _METRICS_PER_BATCH:
-        client.log_batch(shown.run_id, metrics=metrics[:_METRICS_PER_BATCH])
-        metrics = metrics[_METRICS_PER_BATCH:]
+    metrics = log_rounds(client, shown, told, rows, at_least=_METRICS_PER_BATCH + 1)
     if metrics or new_params or new_tags:
         entries = [Param(*param) for param in new_params.items()], [RunTag(*tag) for tag in new_tags.items()]
         client.log_batch(shown.run_id, metrics, *entries)
     shown.num_rounds = max(shown.num_rounds, told.status.finished_rounds)
-    shown.metrics |= {metric.key for metric in metrics}
     shown.params |= set(new_params)
     shown.tags |= new_tags
+
+
+def log_rounds(client: Any, shown: Shown, told: Told, rows: pa.Table, at_least: int = 1) -> list[Any]:
+    """Log metrics of new rounds, batch by batch, as long as there are ``at_least`` so many; returns the rest."""
+    metrics = new_metrics(shown, told.trial, rows)
+    shown.metrics |= {metric.key for metric in metrics}
+    while len(metrics) >= at_least:
+        client.log_batch(shown.run_id, metrics=metrics[:_METRICS_PER_BATCH])
+        metrics = metrics[_METRICS_PER_BATCH:]
+    return metrics
 
 
 def new_metrics(shown: Shown, trial: TrialLedger, rows: pa.Table) -> list[Any]:

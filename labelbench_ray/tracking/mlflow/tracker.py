@@ -90,22 +90,21 @@ class MlflowTracker:
             return
         with self._connected() as grid:
             shown = grid.trials.get(trial.trial_id)
-            rows = told.rows_beyond(shown)
-            tags = view.tags_of(trial.trial_id, told.description, told.status, rows)
+            parts = told.rows_beyond(shown)
+            rows = next(parts)
+            tags = view.tags_of(trial.trial_id, told.description, told.status)
+            tags |= view.tags_of_rows(rows, shown.tags if shown else {})
             tags |= {view.SERIES: self._series(told, rows), "mlflow.parentRunId": grid.parent.run_id}
             name = view.run_name(tags[view.SERIES], told.description)
-            if shown is None and told.has_ended and self._can_insert(told):
+            if shown is None and told.has_ended and told.is_short and self._can_insert(told):
                 grid.trials[trial.trial_id] = self._insert(grid, told, name, rows, tags)
                 return
             shown = grid.trials[trial.trial_id] = self._child(grid, shown, told, name, tags)
-            runs.log_dataset(grid.client, shown, told.description)
-            if told.has_ended:
-                tags |= self._attach(grid, shown, told)
-            runs.log_new(grid.client, shown, told, rows, tags)
-            runs.drop_tags(grid.client, shown, view.outdated_tags(shown.tags, tags))
-            runs.set_status(grid.client, shown, told.status.state, runs.modified_ms(told.trial, STATUS))
-            if told.status.state == "running":
-                runs.set_status(grid.client, grid.parent, "running", 0)
+            for part in parts:
+                runs.log_rounds(grid.client, shown, told, rows)
+                tags |= view.tags_of_rows(part, tags)
+                rows = part
+            self._complete(grid, shown, told, rows, tags)
 
     def watch_machine(self) -> None:
         """Add how this machine is doing to the parent run, now and then."""
@@ -197,6 +196,17 @@ class MlflowTracker:
             grid.client.update_run(shown.run_id, name=name)
             shown.name = name
         return shown
+
+    def _complete(self, grid: _Grid, shown: Shown, told: Told, rows: pa.Table, tags: dict[str, str]) -> None:
+        """Tell what a run lacks: inputs, files, the last part of its rows, tags and its status."""
+        runs.log_dataset(grid.client, shown, told.description)
+        if told.has_ended:
+            tags |= self._attach(grid, shown, told)
+        runs.log_new(grid.client, shown, told, rows, tags)
+        runs.drop_tags(grid.client, shown, view.outdated_tags(shown.tags, tags))
+        runs.set_status(grid.client, shown, told.status.state, runs.modified_ms(told.trial, STATUS))
+        if told.status.state == "running":
+            runs.set_status(grid.client, grid.parent, "running", 0)
 
     def _series(self, told: Told, rows: pa.Table) -> str:
         num_labeled = rows["num_labeled"][-1].as_py() if rows.num_rows else None

@@ -158,6 +158,36 @@ def told_of_runs(folder):
     return {table: sorted(named(row) for row in rows if grid not in row) for table, rows in tables.items()}
 
 
+def test_rounds_that_are_shown_are_not_read_again(results, read_runs):
+    """What a look at a trial costs does not grow with its rounds."""
+    trial = describe_trial(Ledger(results), "badge")
+    commit_rounds(trial, 0, 3)
+    live = tracker(results)
+    live.sync_trial(trial)
+    for index in range(3):
+        (trial.folder / "rounds" / f"{index:04d}" / "rows.parquet").write_text("not read")
+    commit_rounds(trial, 3, 4)
+    live.sync_trial(trial)
+    run = read_runs(results)["badge · seed 0"]
+    assert [value for _, value in history(results, run, "round")] == [0.0, 1.0, 2.0, 3.0]
+    assert run.data.tags["labelbench.numeric_class"] == "cpu-avx2-float32"
+
+
+def test_a_long_trial_is_shown_in_parts_as_at_once(results, empty_database, tmp_path, monkeypatch, calls):
+    trial = describe_trial(Ledger(results), "badge")
+    commit_rounds(trial, 0, 5)
+    trial.mark("done")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(empty_database, elsewhere / "mlflow.db")
+    sync(tracker(results), [trial], "done")
+    assert calls.count("log_batch") == 0
+    monkeypatch.setattr("labelbench_ray.tracking.mlflow.runs._ROUNDS_AT_ONCE", 2)
+    sync(tracker(elsewhere), [trial], "done")
+    assert calls.count("log_batch") == 3
+    assert told_of_runs(results) == told_of_runs(elsewhere)
+
+
 def test_two_runs_of_one_trial_become_one(results, read_runs):
     """Two drivers that made one each."""
     trial = describe_trial(Ledger(results), "badge")

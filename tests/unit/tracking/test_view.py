@@ -64,8 +64,18 @@ def test_tags_name_every_numeric_class(tmp_path):
     classes = ["cpu"] * 4 + ["cuda"] * 4
     index = rows.schema.get_field_index("numeric_class")
     mixed = rows.set_column(index, "numeric_class", [classes])
-    tags = view.tags_of("id", trial.description(), TrialStatus("failed", 2, "e" * 9000), mixed)
-    assert tags["labelbench.numeric_class"] == "cpu | cuda"
+    assert view.tags_of_rows(mixed, {})["labelbench.numeric_class"] == "cpu | cuda"
+    before = {view.NUMERIC_CLASS: "cpu + micro_batch_size 16", view.CHEATS: "true"}
+    assert view.tags_of_rows(mixed, before) == {
+        "labelbench.numeric_class": "cpu | cpu + micro_batch_size 16 | cuda",
+        "labelbench.cheats": "true",
+    }
+    assert view.tags_of_rows(rows.slice(0, 0), before) == {}
+
+
+def test_tags_tell_how_a_trial_stands_within_what_mlflow_takes(tmp_path):
+    trial = describe_trial(Ledger(tmp_path))
+    tags = view.tags_of("id", trial.description(), TrialStatus("failed", 2, "e" * 9000))
     assert tags["labelbench.state"] == "failed"
     assert max(map(len, tags.values())) <= view.MAX_TAG
 

@@ -303,6 +303,7 @@ def _plain_tracker(experiment: Experiment, results: Place) -> Tracker:
     return MlflowTracker(
         default_uri(results) if address == "auto" else address,
         experiment.name,
+        Ledger(results),
         varies=varies,
         register_models=experiment.tracking.register_models,
     )

@@ -117,7 +117,7 @@ def plan(experiment: Experiment, results: Where | None = None, features: Path = 
     """
     place = place_at(results or default_results(experiment))
     ledger, trials = Ledger(place).now(), experiment.trials()
-    warnings = _check_against_data(experiment, trials)
+    warnings = _check_against_data(experiment, trials) + _check_registers_models(experiment)
     selections = _check_memory(experiment, trials)
     planned = [PlannedTrial(trial=trial, status=ledger.trial(trial.id).status()) for trial in trials]
     evaluations = [
@@ -192,6 +192,14 @@ def _check_against_data(experiment: Experiment, trials: Sequence[Trial]) -> list
             if trainer.needs.images and card.modality != "image":
                 raise SpecError(f"trainer {trainer.name}", f"needs images, dataset {card.name} has vectors")
     return list(warnings)
+
+
+def _check_registers_models(experiment: Experiment) -> list[str]:
+    """Warn where the user waits for models that nothing makes."""
+    name = experiment.tracking.register_models
+    if not name or experiment.evaluate:
+        return []
+    return [f"no model will be registered as {name}: only those of evaluations are, and the file has no `evaluate`"]
 
 
 def _check_memory(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, int]:

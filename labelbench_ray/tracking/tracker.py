@@ -35,7 +35,10 @@ class Tracker(Protocol):
         ...
 
     def close(self, state: State) -> None:
-        """Tell how the grid ended, or that it runs on. What still counts as running after its end was killed."""
+        """Tell how the grid ended, or that it runs on, as it does where another driver is left.
+
+        A trial that still counts as running though nobody holds it was killed.
+        """
         ...
 
 

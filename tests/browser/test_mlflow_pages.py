@@ -30,7 +30,7 @@ def results(tmp_path_factory):
     write_trial(folder, "coreset", state="failed", error="class 3 has no example; raise `initial`", budgets=[20, 40])
     report = folder / "report.html"
     report.write_text("<h1>Learning curves</h1><script>document.body.append('its scripts run')</script>")
-    tracker = MlflowTracker(default_uri(folder), STUDY)
+    tracker = MlflowTracker(default_uri(folder), STUDY, Ledger(folder))
     sync(tracker, Ledger(folder).trials(), "failed")
     tracker.attach([report], note="| strategy | test accuracy |\n|---|---|\n| margin | 0.84 ± 0.01 |")
     return folder
@@ -126,7 +126,7 @@ def test_the_note_is_a_table_and_a_failed_trial_says_why(server, results, open_p
 def test_a_server_takes_the_same_grid_twice_without_doubles(server, results):
     trials = Ledger(results).trials()
     for _ in range(2):
-        sync(MlflowTracker(server, "through a server"), trials, "done")
+        sync(MlflowTracker(server, "through a server", Ledger(results)), trials, "done")
     client, place = connect(server), find_place(server, "through a server")
     runs = client.search_runs([place.experiment_id], "tags.`labelbench.kind` = 'selection'")
     assert len(runs) == len(trials)

@@ -53,6 +53,29 @@ def test_eight_shards_on_two_actors_change_nothing(tmp_path, reference):
     assert len(found) == 3
 
 
+def test_results_that_were_told_are_let_go(tmp_path, monkeypatch):
+    """Ray Tune would keep each of a process's 24 results until the process ends."""
+    import gc
+
+    from ray.air.execution._internal import RayActorManager
+
+    from labelbench_ray.execution.on_ray import sweep
+
+    pass_on, held = sweep._Watcher.on_trial_result, []
+
+    def count(*told, **more):
+        managers = [found for found in gc.get_objects() if isinstance(found, RayActorManager)]
+        held.append(sum(len(kept) for one in managers for kept in one._tracked_actors_to_task_futures.values()))
+        pass_on(*told, **more)
+
+    monkeypatch.setattr(sweep._Watcher, "on_trial_result", count)
+    schedule = {"initial": 20, "labels_per_round": 1, "rounds": 12}
+    outcome = run(tmp_path, strategy=["random", "margin"], schedule=schedule, resources={"max_concurrent": 1})
+    assert outcome.failed == []
+    assert len(held) >= 24
+    assert max(held) <= 2
+
+
 def test_a_killed_trial_process_goes_on_from_its_last_round(tmp_path):
     slow = {"trainer": {"name": "linear", "algorithm": "flexmatch"}, "strategy": "badge", "resources": {"cpus": 1.5}}
     quiet = run(tmp_path, name="quiet", executor="in_process", **slow)

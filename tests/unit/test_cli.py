@@ -187,6 +187,15 @@ def test_a_budget_beyond_the_pool_is_a_warning_on_stderr(call, tmp_path):
     assert "1200 rows" in one_line(err)
 
 
+def test_models_that_nothing_makes_are_a_warning_on_stderr(call, tmp_path):
+    tracking = {"mlflow": "auto", "register_models": "heads"}
+    code, _, err = call("plan", write_spec(tmp_path, tracking=tracking))
+    assert code == 0
+    assert "no model will be registered as heads" in one_line(err)
+    code, _, err = call("plan", write_spec(tmp_path, tracking=tracking, evaluate={"trainer": "linear"}))
+    assert (code, err) == (0, "")
+
+
 def test_embed_twice(call, tmp_path):
     file = write_spec(tmp_path, **TINY)
     code, out, _ = call("embed", file, "--executor", "in_process")

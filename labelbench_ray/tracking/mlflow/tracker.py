@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from labelbench_ray.benchmark.state import STATUS, State, TrialLedger
+from labelbench_ray.benchmark.run_folder import running
+from labelbench_ray.benchmark.state import STATUS, Ledger, State, TrialLedger
 from labelbench_ray.errors import LedgerError, TrackingError
 from labelbench_ray.tracking import view
 from labelbench_ray.tracking.connection import address, default_artifact_location
@@ -47,7 +48,7 @@ class _Grid:
 
 
 class MlflowTracker:
-    """Shows trials of one study. Not for use by several threads at once.
+    """Shows the trials of a ledger. Not for use by several threads at once.
 
     ``spec`` is the resolved experiment, kept as an artifact; ``varies`` are the labels that names of runs must tell
     (see `view.varying_labels`); ``artifact_location`` counts where the experiment is new and defaults to a folder
@@ -59,6 +60,7 @@ class MlflowTracker:
         self,
         uri: str,
         experiment: str,
+        ledger: Ledger,
         *,
         artifact_location: str | None = None,
         spec: Mapping[str, Any] | None = None,
@@ -67,6 +69,7 @@ class MlflowTracker:
     ) -> None:
         self._uri = uri
         self._experiment = experiment
+        self._ledger = ledger
         self._artifact_location = artifact_location or default_artifact_location(uri)
         self._spec = spec
         self._varies = varies
@@ -86,25 +89,9 @@ class MlflowTracker:
     def sync_trial(self, trial: TrialLedger) -> None:
         """Complete a trial's run: rounds, params, tags, status, and its files once it has stopped."""
         told = Told.read(trial)
-        if told.is_nothing:
-            return
-        with self._connected() as grid:
-            shown = grid.trials.get(trial.trial_id)
-            parts = told.rows_beyond(shown)
-            rows = next(parts)
-            tags = view.tags_of(trial.trial_id, told.description, told.status)
-            tags |= view.tags_of_rows(rows, shown.tags if shown else {})
-            tags |= {view.SERIES: self._series(told, rows), "mlflow.parentRunId": grid.parent.run_id}
-            name = view.run_name(tags[view.SERIES], told.description)
-            if shown is None and told.has_ended and told.is_short and self._can_insert(told):
-                grid.trials[trial.trial_id] = self._insert(grid, told, name, rows, tags)
-                return
-            shown = grid.trials[trial.trial_id] = self._child(grid, shown, told, name, tags)
-            for part in parts:
-                runs.log_rounds(grid.client, shown, told, rows)
-                tags |= view.tags_of_rows(part, tags)
-                rows = part
-            self._complete(grid, shown, told, rows, tags)
+        if not told.is_nothing:
+            with self._connected() as grid:
+                self._show(grid, told)
 
     def watch_machine(self) -> None:
         """Add how this machine is doing to the parent run, now and then."""
@@ -126,14 +113,24 @@ class MlflowTracker:
                 _set_tag(grid, view.NOTE, f"{' · '.join(links)}\n\n{note}")
 
     def close(self, state: State) -> None:
-        """End the parent run, and those of trials that nobody runs any more; nothing ends while the grid runs."""
+        """End the runs of trials that nobody runs any more, and the parent run unless another driver goes on."""
+        state = "running" if running(self._ledger.place) else state
         with self._connected() as grid:
-            for shown in grid.trials.values():
-                if shown.status == "RUNNING" and state != "running":
-                    runs.set_status(grid.client, shown, "interrupted", runs.now_ms())
+            for trial_id, shown in tuple(grid.trials.items()):
+                if shown.status == "RUNNING":
+                    self._end(grid, trial_id, shown)
             self._save_view(grid)
             runs.set_status(grid.client, grid.parent, state, runs.now_ms())
             _set_tag(grid, "labelbench.state", state)
+
+    def _end(self, grid: _Grid, trial_id: str, shown: Shown) -> None:
+        """Tell how a trial ended that still counts as running, unless somebody holds it."""
+        with contextlib.suppress(LedgerError):  # one that cannot be read does not keep the study from its end
+            told = Told.read(self._ledger.trial(trial_id))
+            if told.is_nothing:  # its folder is gone
+                runs.set_status(grid.client, shown, "interrupted", runs.now_ms())
+            elif told.has_ended:
+                self._show(grid, told)
 
     def _save_view(self, grid: _Grid) -> None:
         """A page that shows mean learning curves: by default MLflow shows no metric, and one closed row."""
@@ -196,6 +193,26 @@ class MlflowTracker:
             grid.client.update_run(shown.run_id, name=name)
             shown.name = name
         return shown
+
+    def _show(self, grid: _Grid, told: Told) -> None:
+        """Make or complete a trial's run, as the ledger tells it."""
+        trial_id = told.trial.trial_id
+        shown = grid.trials.get(trial_id)
+        parts = told.rows_beyond(shown)
+        rows = next(parts)
+        tags = view.tags_of(trial_id, told.description, told.status)
+        tags |= view.tags_of_rows(rows, shown.tags if shown else {})
+        tags |= {view.SERIES: self._series(told, rows), "mlflow.parentRunId": grid.parent.run_id}
+        name = view.run_name(tags[view.SERIES], told.description)
+        if shown is None and told.has_ended and told.is_short and self._can_insert(told):
+            grid.trials[trial_id] = self._insert(grid, told, name, rows, tags)
+            return
+        shown = grid.trials[trial_id] = self._child(grid, shown, told, name, tags)
+        for part in parts:
+            runs.log_rounds(grid.client, shown, told, rows)
+            tags |= view.tags_of_rows(part, tags)
+            rows = part
+        self._complete(grid, shown, told, rows, tags)
 
     def _complete(self, grid: _Grid, shown: Shown, told: Told, rows: pa.Table, tags: dict[str, str]) -> None:
         """Tell what a run lacks: inputs, files, the last part of its rows, tags and its status."""

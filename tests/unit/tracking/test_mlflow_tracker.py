@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from small_ledger import commit_rounds, describe_trial, finished_grid
 
+from labelbench_ray.benchmark.run_folder import new_run
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import LedgerError, TrackingError
 from labelbench_ray.tracking.background import BackgroundTracker
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 
 def tracker(results, **options):
-    return MlflowTracker(default_uri(results), "small study", **options)
+    return MlflowTracker(default_uri(results), "small study", Ledger(results), **options)
 
 
 def history(results, run, key):
@@ -260,13 +261,13 @@ def test_a_run_deleted_by_a_person_is_made_again(results, read_runs):
     assert history(results, read_runs(results)["badge · seed 0"], "round") == [(20, 0.0), (30, 1.0)]
 
 
-def test_a_server_that_takes_calls_and_never_answers_is_one_error(monkeypatch):
+def test_a_server_that_takes_calls_and_never_answers_is_one_error(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         with pytest.raises(TrackingError, match="no answer within"):
-            MlflowTracker(f"http://127.0.0.1:{mute.getsockname()[1]}", "small study").open()
+            MlflowTracker(f"http://127.0.0.1:{mute.getsockname()[1]}", "small study", Ledger(tmp_path)).open()
 
 
 def test_a_wiped_database_is_filled_again(results, empty_database, tmp_path):
@@ -401,6 +402,47 @@ def test_a_killed_trial_is_running_until_the_grid_ends(results, read_runs):
     assert {run.info.status for run in read_runs(results).values()} == {"RUNNING"}
 
 
+def test_a_driver_that_ends_leaves_to_another_what_it_runs(results, read_runs):
+    """Two drivers on one folder: the first is interrupted, the second goes on and tells how it all ended."""
+    ledger = Ledger(results)
+    mine, theirs, ended = (describe_trial(ledger, strategy) for strategy in ("random", "badge", "margin"))
+    first, second = tracker(results), tracker(results)
+    with new_run(results).driven():
+        with theirs.lock():
+            with mine.lock(), ended.lock():
+                for trial in (mine, theirs, ended):
+                    first.sync_trial(trial)
+            commit_rounds(ended, 0, 2)
+            ended.mark("done")  # by the other driver, which is yet to show it
+            first.close("interrupted")
+            runs = read_runs(results)
+            assert {name: run.info.status for name, run in runs.items()} == {
+                "small study": "RUNNING",
+                "random · seed 0": "KILLED",
+                "badge · seed 0": "RUNNING",
+                "margin · seed 0": "FINISHED",
+            }
+            assert runs["small study"].data.tags["labelbench.state"] == "running"
+            assert len(history(results, runs["margin · seed 0"], "round")) == 2
+        for trial in (mine, theirs):
+            trial.mark("done")
+            second.sync_trial(trial)
+    second.close("done")
+    runs = read_runs(results)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["small study"].data.tags["labelbench.state"] == "done"
+
+
+def test_a_run_whose_trial_is_gone_ends_with_the_grid(results, read_runs):
+    trial = describe_trial(Ledger(results), "badge")
+    live = tracker(results)
+    with trial.lock():
+        live.sync_trial(trial)
+    shutil.rmtree(trial.folder)
+    live.close("done")
+    assert read_runs(results)["badge · seed 0"].info.status == "KILLED"
+
+
 def test_a_sync_beside_a_running_grid_ends_nothing(results, read_runs):
     trial = describe_trial(Ledger(results), "badge")
     with trial.lock():
@@ -486,10 +528,10 @@ def test_an_unreadable_ledger_is_not_blamed_on_the_server(results):
         tracker(results).sync_trial(trial)
 
 
-def test_a_dead_server_is_one_quick_error():
+def test_a_dead_server_is_one_quick_error(tmp_path):
     began = time.monotonic()
     with pytest.raises(TrackingError, match=r"^tracking http://127.0.0.1:9: Connection refused; results are safe"):
-        MlflowTracker("http://ann:secret@127.0.0.1:9", "small study").open()
+        MlflowTracker("http://ann:secret@127.0.0.1:9", "small study", Ledger(tmp_path)).open()
     assert time.monotonic() - began < 60  # MLflow's own patience is minutes
 
 
@@ -497,7 +539,7 @@ def test_a_database_that_cannot_be_written_is_an_error(results, monkeypatch):
     monkeypatch.chdir(results)  # MLflow makes a folder named "file:" for this form of address
     uri = f"sqlite:///file:{results / 'mlflow.db'}?mode=ro&uri=true"
     with pytest.raises(TrackingError, match="readonly") as caught:
-        MlflowTracker(uri, "small study").open()
+        MlflowTracker(uri, "small study", Ledger(results)).open()
     assert "\n" not in str(caught.value)
 
 

@@ -40,7 +40,7 @@ def evaluation(results, trainer, inputs):
 
 
 def tracker(results, name=NAME):
-    return MlflowTracker(default_uri(results), "small study", register_models=name)
+    return MlflowTracker(default_uri(results), "small study", Ledger(results), register_models=name)
 
 
 def registered(results, name=NAME):

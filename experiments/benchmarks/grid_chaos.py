@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,15 @@ def chaos(folder: Path, plan: Plan) -> Outcome:
     shutil.rmtree(folder / "quiet", ignore_errors=True)
     shutil.rmtree(folder / "chaos", ignore_errors=True)
     quiet = Study(folder=folder / "quiet").write(plan.trials, rounds=plan.rounds)
-    quiet.run("--executor", "in_process")
-    with mlflow_server(folder / "chaos" / "mlflow") as server, grid_nodes.started(plan.nodes) as nodes:
-        study = Study(folder=folder / "chaos").write(
-            plan.trials, rounds=plan.rounds, seconds=plan.seconds, mlflow=server.uri
-        )
-        run = _Run(plan, study, nodes, server)
-        run.to_its_end()
+    with ThreadPoolExecutor(1) as beside, mlflow_server(folder / "chaos" / "mlflow") as server:
+        ran_quietly = beside.submit(quiet.run, "--executor", "in_process")  # while the nodes start
+        with grid_nodes.started(plan.nodes) as nodes:
+            ran_quietly.result()
+            study = Study(folder=folder / "chaos").write(
+                plan.trials, rounds=plan.rounds, seconds=plan.seconds, mlflow=server.uri
+            )
+            run = _Run(plan, study, nodes, server)
+            run.to_its_end()
     return run.outcome(facts(quiet.results))
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -11,18 +12,27 @@ from training_rows import Row
 
 RAY_PROCESSES = {"raylet", "gcs_server"}
 
+SMOKE_TRIALS, SMOKE_SECONDS = 40, 0.1
+
 
 def rows(settings: Settings) -> list[Row]:
-    """The grid with work, the same again, the grid without work, and the driver's memory."""
+    """The grid with work, the same again, the grid without work, and the driver's memory.
+
+    In a smoke run the first grid gives all figures: to start Ray for another one takes longer than it runs.
+    """
     with_work = Study(folder=_fresh(settings.folder / "with_work"))
-    return [_end(settings, with_work), _resume(with_work), _per_trial(settings), _memory(settings)]
+    memory = Memory(with_work)
+    found = [_end(settings, with_work, memory), _resume(with_work)]
+    if settings.smoke:
+        return [*found, _per_trial(settings, with_work, SMOKE_TRIALS, SMOKE_SECONDS), memory.row(SMOKE_TRIALS, 1)]
+    return [*found, _grid_without_work(settings), _grid_of_many_rounds(settings)]
 
 
-def _end(settings: Settings, study: Study) -> Row:
+def _end(settings: Settings, study: Study, memory: "Memory") -> Row:
     """From the command to the last trial's last row, against the work divided among the processors."""
-    trials, seconds = (40, 0.25) if settings.smoke else (settings.trials, settings.seconds)
+    trials, seconds = (SMOKE_TRIALS, SMOKE_SECONDS) if settings.smoke else (settings.trials, settings.seconds)
     study.write(trials, seconds=seconds, busy=settings.busy, mlflow="auto")
-    ran = study.run("--num-cpus", settings.cpus)
+    ran = study.run("--num-cpus", settings.cpus, watch=memory.look if settings.smoke else _do_not_look)
     finished = finish_times(study.results)
     assert len(finished) == trials, f"{len(finished)} of {trials} trials have rows"
     taken, ideal = finished[-1] - ran.began, trials * seconds / settings.cpus
@@ -62,54 +72,80 @@ def _resume(study: Study) -> Row:
     )
 
 
-def _per_trial(settings: Settings) -> Row:
-    """Trials that have nothing to do, without MLflow: the seconds that a processor gives to each."""
-    study, trials = Study(folder=_fresh(settings.folder / "without_work")), 60 if settings.smoke else settings.trials
-    ran = study.write(trials).run("--num-cpus", settings.cpus)
+def _grid_without_work(settings: Settings) -> Row:
+    """Trials that have nothing to do, without MLflow."""
+    study = Study(folder=_fresh(settings.folder / "without_work")).write(settings.trials)
+    study.run("--num-cpus", settings.cpus)
+    return _per_trial(settings, study, settings.trials, 0.0)
+
+
+def _per_trial(settings: Settings, study: Study, trials: int, seconds: float) -> Row:
+    """The seconds that a processor gives to each trial beside its work."""
     finished = finish_times(study.results)
     assert len(finished) == trials, f"{len(finished)} of {trials} trials have rows"
-    overhead_s = _slot_seconds(finished, settings.cpus)
+    slot_s = _slot_seconds(finished, settings.cpus)
     return Row(
         key="grid_overhead_ms",
-        what="a trial's overhead on its processor, without MLflow",
+        what=f"a trial's overhead on its processor, {'MLflow beside' if settings.smoke else 'without MLflow'}",
         unit="ms",
-        value=overhead_s * 1000,
-        wanted=20.0,
-        details=f"{trials:,} trials without work, the last three quarters of them; "
-        f"{settings.cpus / overhead_s:.0f} trials a second in all; first row after {finished[0] - ran.began:.1f} s",
-        more={"grid_first_row_s": finished[0] - ran.began},
+        value=(slot_s - seconds) * 1000,
+        wanted=None if settings.smoke else 20.0,
+        details=f"{trials:,} trials of {seconds:g} s, the last three quarters of them; "
+        f"{settings.cpus / slot_s:.0f} trials a second in all",
     )
 
 
-def _memory(settings: Settings) -> Row:
-    """Anonymous memory of the driver against the rounds that are done, over the later half of them."""
-    trials, rounds = (2, 40) if settings.smoke else (4, 750)
-    study, samples = Study(folder=_fresh(settings.folder / "memory")), list[tuple[int, int]]()
+def _grid_of_many_rounds(settings: Settings) -> Row:
+    """Few trials, so that rounds are what there is much of."""
+    trials, rounds = 4, 750
+    study = Study(folder=_fresh(settings.folder / "memory"))
+    memory = Memory(study)
+    study.write(trials, rounds=rounds, rows=2 * rounds, mlflow="auto")
+    study.run("--num-cpus", settings.cpus, watch=memory.look)
+    return memory.row(trials, rounds, wanted=1.0)
 
-    def look(process: "subprocess.Popen[str]") -> None:
-        done = sum(1 for _ in study.results.glob("trials/*/rounds/[0-9]*[0-9]"))
-        samples.append((done, anonymous_bytes(process.pid)))
 
-    study.write(trials, rounds=rounds, rows=2 * rounds, mlflow="auto").run("--num-cpus", settings.cpus, watch=look)
-    whole = trials * rounds  # after the last round come the report and what it imports
-    later = [(done, size) for done, size in samples if whole / 2 <= done < whole and size]
-    slope = mean_slope([done for done, _ in later], [size / 1024 for _, size in later])
-    return Row(
-        key="grid_driver_kib_per_round",
-        what="growth of the driver's memory a round, KiB",
-        unit="",
-        value=slope,
-        wanted=None if settings.smoke else 1.0,
-        details=f"{trials} trials of {rounds:,} rounds, MLflow beside; {len(later)} samples over the later half; at "
-        f"most {max(size for _, size in samples) / 2**20:.0f} MiB",
-        more={"grid_driver_most_mib": max(size for _, size in samples) / 2**20},
-    )
+@dataclass
+class Memory:
+    """Anonymous memory of a study's driver against the rounds that are done."""
+
+    study: Study
+    samples: list[tuple[int, float]] = field(default_factory=list)
+    """(rounds, KiB)"""
+
+    def look(self, process: "subprocess.Popen[str]") -> None:
+        """Take a sample."""
+        done = sum(1 for _ in self.study.results.glob("trials/*/rounds/[0-9]*[0-9]"))
+        if kib := anonymous_bytes(process.pid) / 1024:
+            self.samples.append((done, kib))
+
+    def row(self, trials: int, rounds: int, wanted: float | None = None) -> Row:
+        """The slope over the later half; after the last round come the report and what it imports."""
+        whole = trials * rounds
+        later = [(done, kib) for done, kib in self.samples if whole / 2 <= done < whole]
+        assert later, "the rounds ended between two looks"
+        least, most = (choose(kib for _, kib in later) / 1024 for choose in (min, max))
+        at_most = max(kib for _, kib in self.samples) / 1024
+        return Row(
+            key="grid_driver_kib_per_round",
+            what="growth of the driver's memory a round, KiB",
+            unit="",
+            value=mean_slope([done for done, _ in later], [kib for _, kib in later]),
+            wanted=wanted,
+            details=f"{trials} trials of {rounds:,} rounds, MLflow beside; {least:.0f} to {most:.0f} MiB over the "
+            f"later half, {len(later)} samples; at most {at_most:.0f} MiB, with the report",
+            more={"grid_driver_most_mib": at_most, "grid_driver_later_mib": most},
+        )
 
 
 def _slot_seconds(finished: list[float], cpus: int) -> float:
     """Seconds of one processor from a trial to the next, when all are long at work: of the last three quarters."""
     first = len(finished) // 4
     return cpus * (finished[-1] - finished[first]) / (len(finished) - 1 - first)
+
+
+def _do_not_look(process: "subprocess.Popen[str]") -> None:
+    """Looking takes processor time, of which the trials have need."""
 
 
 def _children(pid: int) -> list[psutil.Process]:

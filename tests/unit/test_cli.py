@@ -192,7 +192,7 @@ def test_models_that_nothing_makes_are_a_warning_on_stderr(call, tmp_path):
     code, _, err = call("plan", write_spec(tmp_path, tracking=tracking))
     assert code == 0
     assert "no model will be registered as heads" in one_line(err)
-    code, _, err = call("plan", write_spec(tmp_path, tracking=tracking, evaluate={"trainer": "linear"}))
+    code, _, err = call("plan", write_spec(tmp_path, tracking=tracking, evaluate={"trainer": "linear", "at": "last"}))
     assert (code, err) == (0, "")
 
 

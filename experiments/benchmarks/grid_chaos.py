@@ -57,7 +57,8 @@ SHORT = Plan(
 )
 """What CI does, in less than two minutes: long enough that all are killed before it is over."""
 
-TINY = Plan(trials=6, rounds=3, seconds=0.4, kills={"trial": 1}, nodes=2, between_s=(1.0, 2.0), limit_s=60.0)
+TINY = Plan(trials=4, rounds=3, seconds=0.4, kills={"trial": 1}, nodes=1, between_s=(0.5, 1.0), limit_s=60.0)
+"""Of a smoke run: a head and a node, no MLflow server."""
 
 LONG = Plan(
     trials=60,
@@ -122,16 +123,21 @@ def chaos(folder: Path, plan: Plan) -> Outcome:
     shutil.rmtree(folder / "quiet", ignore_errors=True)
     shutil.rmtree(folder / "chaos", ignore_errors=True)
     quiet = Study(folder=folder / "quiet").write(plan.trials, rounds=plan.rounds)
-    with ThreadPoolExecutor(1) as beside, mlflow_server(folder / "chaos" / "mlflow") as server:
+    with ThreadPoolExecutor(1) as beside, _server_to_kill(folder / "chaos" / "mlflow", plan) as server:
         ran_quietly = beside.submit(quiet.run, "--executor", "in_process")  # while the nodes start
         with grid_nodes.started(plan.nodes) as nodes:
             ran_quietly.result()
             study = Study(folder=folder / "chaos").write(
-                plan.trials, rounds=plan.rounds, seconds=plan.seconds, mlflow=server.uri
+                plan.trials, rounds=plan.rounds, seconds=plan.seconds, mlflow=server.uri if server else "off"
             )
             run = _Run(plan, study, nodes, server)
             run.to_its_end()
     return run.outcome(facts(quiet.results))
+
+
+def _server_to_kill(folder: Path, plan: Plan) -> contextlib.AbstractContextManager["Server | None"]:
+    """Starting one takes as long as a short grid."""
+    return mlflow_server(folder) if plan.kills.get("server") else contextlib.nullcontext()
 
 
 @dataclass
@@ -185,7 +191,7 @@ class _Run:
     plan: Plan
     study: Study
     nodes: grid_nodes.Nodes
-    server: Server
+    server: Server | None
     killed: Counter[str] = field(default_factory=Counter)
     drivers: int = 0
     wall_s: float = 0.0
@@ -258,7 +264,7 @@ class _Run:
             grid_nodes.kill([self._chance.choice(running)])
         elif who in {"node", "notice"}:
             self._lose(self._chance.choice([node for node in self.nodes.living if node not in self._leaving]), who)
-        elif who == "server":
+        elif who == "server" and self.server:
             self.server.kill()
             self.server.start()
         else:

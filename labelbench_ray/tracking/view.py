@@ -112,12 +112,16 @@ def varying_labels(descriptions: Iterable[Description]) -> tuple[str, ...]:
 
 
 def params_of(description: Description) -> dict[str, str]:
-    """Labels, seed and kind, then every hyper-parameter by its dotted path; at most MAX_PARAMS, long values cut."""
+    """Labels, seed and kind, then every hyper-parameter by its dotted path; at most MAX_PARAMS, long values cut.
+
+    A part's name is in its label: MLflow's page of comparisons draws an axis for every param that differs.
+    """
     labels = description.get("labels", {})
     told = {name: labels[name] for name in LABELS if name in labels}
     told |= {name: description[name] for name in ("seed", "kind") if name in description}
     for key, value in flatten(description.get("identity", {})).items():
-        told.setdefault(clean_key(key), value)
+        if key.removesuffix(".name") not in labels:
+            told.setdefault(clean_key(key), value)
     return {key: _shorten(_text(value), MAX_VALUE) for key, value in list(told.items())[:MAX_PARAMS]}
 
 
@@ -177,10 +181,11 @@ def bought_as_table(bought: pa.Table) -> dict[str, Any]:
     return {"columns": names, "data": [list(row) for row in rows]}
 
 
-def shared_view(metrics: Iterable[str], varies: Iterable[str]) -> str:
+def shared_view(metrics: Iterable[str], varies: Iterable[str], series: Iterable[str]) -> str:
     """The state of MLflow's page of runs: selections without their parent, mean over seeds, test metrics in sight.
 
-    The page reads 100 runs at a time and draws those: sorted by seed, they are a balanced comparison.
+    The page reads 100 runs at a time and draws those: sorted by seed, they are a balanced comparison. ``series`` are
+    the groups: a row each, their seeds folded away.
     """
     shown = [name for name in sorted(set(metrics)) if name.startswith("test/")][:_MAX_COLUMNS]
     parts = [label for label in LABELS if label in {*varies, "strategy"}]
@@ -193,7 +198,8 @@ def shared_view(metrics: Iterable[str], varies: Iterable[str]) -> str:
         "runsHiddenMode": "SHOW_ALL",
         "chartsSearchFilter": "test/",
     }
-    return json.dumps(told, sort_keys=True)
+    folded = json.dumps({**told, "groupsExpanded": {f"tag.{SERIES}.{name}": False for name in series}}, sort_keys=True)
+    return folded if len(folded) <= MAX_TAG else json.dumps(told, sort_keys=True)
 
 
 def file_link(experiment_id: str, run_id: str, file: str) -> str:

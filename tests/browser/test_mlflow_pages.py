@@ -66,6 +66,8 @@ def test_the_link_shows_a_mean_curve_per_strategy(server, results, open_page):
     for strategy in ("random", "margin", "badge", "coreset"):
         page.get_by_text(re.compile(rf"Group:\s*{strategy}")).first.wait_for()
     page.get_by_text("test/accuracy").first.wait_for()
+    page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
+    assert page.get_by_text("margin · seed 0").count() == 0  # a row for each strategy, not for each seed
     assert page.get_by_text("system/").count() == 0  # seconds and gibibytes are not what a reader came for
 
 

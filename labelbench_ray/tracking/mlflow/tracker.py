@@ -134,7 +134,9 @@ class MlflowTracker:
 
     def _save_view(self, grid: _Grid) -> None:
         """A page that shows mean learning curves: by default MLflow shows no metric, and one closed row."""
-        wanted = view.shared_view({key for run in grid.trials.values() for key in run.metrics}, self._varies)
+        shown = grid.trials.values()
+        series = {run.tags.get(view.SERIES, "") for run in shown if run.tags.get("labelbench.kind") == "selection"}
+        wanted = view.shared_view({key for run in shown for key in run.metrics}, self._varies, series)
         if grid.view != wanted:
             grid.client.set_experiment_tag(grid.experiment_id, view.VIEW_TAG, wanted)
             grid.view = wanted

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from small_ledger import commit_rounds, describe_trial
 
@@ -40,6 +42,21 @@ def test_params_are_flat_bounded_and_labels_come_first():
     assert len(params["long"]) == 500
     assert params["long"].endswith("…")
     assert view.params_of({}) == {}
+
+
+def test_what_a_label_tells_is_no_param_of_its_own():
+    told = {"labels": {"strategy": "galaxy(order=2)"}, "identity": {"strategy": {"name": "galaxy", "order": 2}}}
+    assert view.params_of(told) == {"strategy": "galaxy(order=2)", "strategy.order": "2"}
+
+
+def test_groups_are_folded_as_far_as_mlflow_takes_it():
+    few, many = ([f"strategy {index}" for index in range(count)] for count in (10, 500))
+    folded = json.loads(view.shared_view(["test/accuracy"], [], few))["groupsExpanded"]
+    assert folded["tag.labelbench.series.strategy 9"] is False
+    assert len(folded) == 10
+    told = view.shared_view(["test/accuracy"], [], many)
+    assert len(told) <= view.MAX_TAG
+    assert "groupsExpanded" not in json.loads(told)
 
 
 def test_params_read_like_the_spec():

@@ -57,7 +57,7 @@ SHORT = Plan(
 )
 """What CI does, in less than two minutes: long enough that all are killed before it is over."""
 
-TINY = Plan(trials=4, rounds=3, seconds=0.4, kills={"trial": 1}, nodes=1, between_s=(0.5, 1.0), limit_s=60.0)
+TINY = Plan(trials=4, rounds=3, seconds=0.4, kills={"trial": 1}, nodes=1, between_s=(0.5, 1.0), limit_s=120.0)
 """Of a smoke run: a head and a node, no MLflow server."""
 
 LONG = Plan(

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from labelbench_ray.execution.elsewhere import Seen
 from labelbench_ray.execution.progress import Event, Standing, Tally, duration
 
 PLAIN_INTERVAL_S = 10.0
@@ -33,9 +34,12 @@ class Terminal:
     """Rounds still to do in all trials."""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     clock: Callable[[], float] = time.monotonic
+    others: Callable[[], Seen] = Seen
+    """What other drivers have of the stage's trials. Asked with events; looks no more often than is cheap."""
 
     def __enter__(self) -> "Terminal":
         self._tally = Tally(self.trials, self.rounds, self.clock)
+        self._seen = Seen()
         self._started = self._last_line = self.clock()
         self._last: deque[str] = deque(maxlen=EVENTS_SHOWN)
         self._live: Live | None = None
@@ -48,6 +52,7 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._seen = self.others()
         if self._live:
             self._live.stop()
         else:
@@ -56,6 +61,7 @@ class Terminal:
     def __call__(self, event: Event) -> None:
         """Count an event and show it."""
         self._tally(event)
+        self._seen = self.others()
         if event.what in {"failed", "retry"}:
             self._print(f"{event.name}: {event.what}: {event.error}")
         elif told := _told(event):
@@ -66,19 +72,19 @@ class Terminal:
     def _view(self) -> Group:
         """What the terminal shows now: a line of rounds, a line of trials, the last events."""
         head = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=max(1, self.rounds), completed=self._tally.done_rounds, width=24)
-        head.add_row(
-            Text(self.title, style="bold"), bar, f"{self._tally.done_rounds}/{self.rounds} rounds", self._times()
-        )
+        bar = ProgressBar(total=max(1, self.rounds), completed=self._done_rounds, width=24)
+        head.add_row(Text(self.title, style="bold"), bar, f"{self._done_rounds}/{self.rounds} rounds", self._times())
         events = [Text(f"  {told}", style="dim", no_wrap=True, overflow="ellipsis") for told in self._last]
         return Group(head, self._counts(), *events)
 
     def _counts(self) -> Text:
         counts = [
             Text(f"{count} {standing}", style=COLOURS.get(standing, ""))
-            for standing, count in self._tally.standings.items()
+            for standing, count in self._standings.items()
             if count
         ]
+        if self._seen.running:
+            counts.append(Text(f"{self._seen.running} running elsewhere", style=COLOURS["running"]))
         if retries := self._tally.retries.total():
             counts.append(Text(f"{retries} tried again", style="yellow"))
         return Text("  trials: ") + Text(", ").join(counts)
@@ -95,10 +101,22 @@ class Terminal:
 
     def _line(self) -> None:
         self._last_line = self.clock()
-        standings = self._tally.standings
-        counts = f"{standings['done']}/{self.trials} trials, {self._tally.done_rounds}/{self.rounds} rounds"
-        failed = f", {standings['failed']} failed" if standings["failed"] else ""
-        self._print(f"{self.title}: {counts}{failed}, {self._times()}")
+        standings = self._standings
+        counts = f"{standings['done']}/{self.trials} trials, {self._done_rounds}/{self.rounds} rounds"
+        counts += f", {standings['failed']} failed" if standings["failed"] else ""
+        counts += f", {self._seen.running} running elsewhere" if self._seen.running else ""
+        self._print(f"{self.title}: {counts}, {self._times()}")
+
+    @property
+    def _standings(self) -> dict[Standing, int]:
+        """Of all trials but those that run elsewhere."""
+        ours, others = self._tally.standings, self._seen
+        waiting = max(0, ours["waiting"] - others.running - others.done)
+        return {**ours, "waiting": waiting, "done": ours["done"] + others.done}
+
+    @property
+    def _done_rounds(self) -> int:
+        return self._tally.done_rounds + self._seen.rounds
 
     def _print(self, text: str) -> None:
         if self._live:

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from labelbench_ray.execution.elsewhere import Elsewhere
 from labelbench_ray.execution.executor import Embedded
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.journal import Journal, Level
@@ -65,10 +66,13 @@ class Watchers:
         rounds = sum(job.num_rounds for job in jobs) - sum(finished)
         self._journal.write("stage", stage=title, trials=len(jobs), rounds=rounds)
         metrics = StageMetrics(self.emitter, title, jobs, finished)
-        with Terminal(title, trials=len(jobs), rounds=rounds) as terminal:
+        elsewhere = Elsewhere(jobs, finished)
+        with Terminal(title, trials=len(jobs), rounds=rounds, others=elsewhere.look) as terminal:
 
             def watch(event: Event) -> None:
+                elsewhere.heard(event)
                 for watcher in (terminal, self._journal, metrics):
                     watcher(event)
 
             yield watch
+            elsewhere.look(at_the_end=True)

@@ -92,11 +92,11 @@ class Terminal:
     def _times(self) -> str:
         """Elapsed, pace, left: as much as is known."""
         told = [duration(self.clock() - self._started)]
-        pace, left = self._tally.seconds_a_round, self._tally.seconds_left
-        if pace:
+        if pace := self._tally.seconds_a_round:
+            pace *= self._tally.done_rounds / max(1, self._done_rounds)  # of all drivers together
             told.append(f"{60 / pace:.3g} rounds/min")
-        if left:
-            told.append(f"about {duration(left)} left")
+            left = pace * (self._tally.rounds_left - self._seen.rounds)
+            told += [f"about {duration(left)} left"] if left > 0 else []
         return ", ".join(told)
 
     def _line(self) -> None:

@@ -70,3 +70,17 @@ def test_the_terminal_counts_them_where_they_stand():
         told = terminal._counts().plain
     assert told == "  trials: 4 waiting, 1 running, 3 done, 2 running elsewhere"
     assert "select: 3/10 trials, 12/30 rounds, 2 running elsewhere, " in out.getvalue()
+
+
+def test_the_pace_is_that_of_all_drivers_and_the_time_left_what_that_leaves():
+    out, clock = io.StringIO(), Clock()
+    with Terminal("select", trials=4, rounds=20, stream=out, clock=clock, others=lambda: Seen(1, 0, 6)) as terminal:
+        for _ in range(6):
+            clock.now += 10.0
+            terminal(Event(trial="a", name="a", what="round"))
+        assert terminal._times() == "1 min, 12 rounds/min, about 40 s left"
+    with Terminal("select", trials=4, rounds=20, stream=out, clock=clock, others=lambda: Seen(0, 3, 14)) as terminal:
+        for _ in range(6):
+            clock.now += 10.0
+            terminal(Event(trial="a", name="a", what="round"))
+        assert "left" not in terminal._times()

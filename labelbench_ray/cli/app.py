@@ -81,8 +81,9 @@ def table(head: list[str], rows: list[list[Any]]) -> None:
 
 
 def tell(message: str) -> None:
-    """A message for people, at once."""
-    print(message, file=sys.stderr, flush=True)
+    """A message for people, at once. Work goes on when nobody reads it any more: a pipe closed, a terminal gone."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def as_yaml(data: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """One clean live view of a grid on a terminal; a plain line now and then off it."""
 
+import contextlib
 import sys
 import time
 from collections import deque
@@ -119,10 +120,11 @@ class Terminal:
         return self._tally.done_rounds + self._seen.rounds
 
     def _print(self, text: str) -> None:
-        if self._live:
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=self.stream, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more, and the grid goes on
+            if self._live:
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=self.stream, flush=True)
 
 
 def _told(event: Event) -> str:

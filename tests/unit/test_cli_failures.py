@@ -6,7 +6,7 @@ import os
 
 import pyarrow.parquet as pq
 import pytest
-from runs import write_spec
+from runs import start, write_spec
 from test_cli import TINY, one_line
 
 from labelbench_ray.benchmark.attempts import Attempts
@@ -90,3 +90,13 @@ def test_stop_asks_what_runs_and_says_when_nothing_does(call, tmp_path):
         assert run.asked_to_stop
     assert json.loads((run.place.scratch / "stop").read_text())["why"] == "labelbench stop"
     assert call("stop", results) == (0, "", f"nothing runs in {results}\n")
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_tells(tmp_path):
+    run = start(tmp_path, "run", write_spec(tmp_path, **TINY), "--executor", "in_process")
+    run.stderr.close()
+    out = run.stdout.read()
+    run.stdout.close()
+    assert run.wait(timeout=120) == 0
+    assert "margin" in out
+    assert (tmp_path / "results" / "small" / "report.html").is_file()

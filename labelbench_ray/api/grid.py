@@ -3,13 +3,12 @@
 Everything the command line does can be done from Python with these functions.
 """
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from labelbench_ray.api.executors import ExecutorName, embed_views, executor_for
 from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, default_results, plan
 from labelbench_ray.api.status import describe_grid
 from labelbench_ray.api.stopping import stops_after_the_round
@@ -18,19 +17,15 @@ from labelbench_ray.benchmark.run_folder import RunFolder, new_run
 from labelbench_ray.benchmark.state import Ledger, State
 from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.errors import LedgerError, SpecError
+from labelbench_ray.errors import LedgerError
 from labelbench_ray.execution.driving import run_all
 from labelbench_ray.execution.evaluations import evaluation_trials
-from labelbench_ray.execution.executor import Embedded, Executor
-from labelbench_ray.execution.inputs import on_undecodable
+from labelbench_ray.execution.executor import Executor
 from labelbench_ray.execution.job import TrialJob
 from labelbench_ray.execution.preflight import check_schedulable
 from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
-from labelbench_ray.features.embedding import EmbedTask, finish
-from labelbench_ray.features.stages import stages_in_words
-from labelbench_ray.features.store import skipped_in_words
-from labelbench_ray.kernels.augment import CLEAN
+from labelbench_ray.features.embedding import EmbedTask
 from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
 from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.tracking.background import BackgroundTracker
@@ -38,8 +33,6 @@ from labelbench_ray.tracking.connection import default_uri
 from labelbench_ray.tracking.mlflow import MlflowTracker
 from labelbench_ray.tracking.tracker import NoTracker, Tracker
 from labelbench_ray.tracking.view import varying_labels
-
-ExecutorName = Literal["ray", "in_process"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,46 +246,6 @@ class _Grid:
             limits=self.experiment.limits,
             run=self.folder,
         )
-
-
-@contextlib.contextmanager
-def executor_for(
-    experiment: Experiment, name: ExecutorName, address: str | None, num_cpus: int | None
-) -> Iterator[Executor]:
-    """An executor by its name, for the length of a block. Raises SpecError for what would be ignored."""
-    if num_cpus is not None and (address is not None or name == "in_process"):
-        raise SpecError("--num-cpus", "is of a local Ray cluster, and this run makes none; leave it out")
-    if address is not None and name == "in_process":
-        raise SpecError("--address", "is of a Ray cluster, and `in_process` uses none; leave it out")
-    if name == "in_process":
-        from labelbench_ray.execution.in_process import InProcess
-
-        yield InProcess()
-        return
-    from labelbench_ray.execution.on_ray.executor import on_ray
-
-    with on_ray(address, num_cpus, experiment.resources.embed_actors, experiment.cluster) as executor:
-        yield executor
-
-
-def embed_views(
-    executor: Executor,
-    tasks: Sequence[EmbedTask],
-    tell: Callable[[str], None],
-    embedded: Embedded = lambda _: None,
-) -> None:
-    """Embed what is missing. Raises FeatureStoreError, DataError or WeightsError."""
-    if not tasks:
-        return
-    views = sum(len(task.keys) for task in tasks)
-    tell(f"embed: {views} views, {sum(len(task.keys) * task.num_rows for task in tasks)} rows")
-    executor.embed(tasks, embedded)
-    for task in tasks:
-        for key, rows in zip(task.keys, finish(task, on_undecodable(task.keys[0].dataset)), strict=True):
-            told = stages_in_words(task.num_rows, rows.seconds)
-            tell(f"embedded {key.dataset.name} {key.split} {key.view.label}: {told}")
-            if rows.undecodable and key.view == CLEAN:
-                tell(f"warning: {skipped_in_words(key, rows)}")
 
 
 def _plain_tracker(experiment: Experiment, results: Place) -> Tracker:

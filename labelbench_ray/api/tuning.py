@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from labelbench_ray.api.grid import ExecutorName, embed_views, executor_for
+from labelbench_ray.api.executors import ExecutorName, embed_views, executor_for
 from labelbench_ray.api.planning import DEFAULT_FEATURES, default_results
 from labelbench_ray.benchmark.provenance import machine, numeric_class, versions
 from labelbench_ray.config import Experiment, Tuning

@@ -17,7 +17,7 @@ from labelbench_ray.benchmark.run_folder import RunFolder, new_run
 from labelbench_ray.benchmark.state import Ledger, State
 from labelbench_ray.benchmark.writing import write_json
 from labelbench_ray.config import EvaluationTrial, Experiment, Trial
-from labelbench_ray.errors import LedgerError
+from labelbench_ray.errors import LedgerError, SpecError
 from labelbench_ray.execution.driving import run_all
 from labelbench_ray.execution.evaluations import evaluation_trials
 from labelbench_ray.execution.executor import Executor
@@ -163,8 +163,11 @@ def report(results: Where, out: Path | None = None) -> ReportFiles:
 def sync(experiment: Experiment, results: Where | None = None) -> int:
     """Bring MLflow up to date with the ledger; returns the number of trials looked at.
 
-    Raises TrackingError, or NoResultsError for a folder that no run wrote.
+    Raises TrackingError, SpecError where tracking is off, or NoResultsError for a folder that no run wrote.
     """
+    if experiment.tracking.mlflow == "off":
+        told = "is off, so there is nothing to bring up to date; say where with --set tracking.mlflow=ADDRESS, or auto"
+        raise SpecError("tracking.mlflow", told)
     place = place_at(results or default_results(experiment))
     check_results(place)
     ledger = Ledger(place).with_rows()

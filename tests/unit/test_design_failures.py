@@ -330,7 +330,6 @@ def test_rows_of_a_later_version_are_refused_by_whoever_reads_them(run, call, ro
     pq.write_table(pq.read_table(rows_file).replace_schema_metadata({"labelbench_ray_schema": "9"}), rows_file)
     told = f"results {rows_file.relative_to(Path.cwd())}: rows of schema 9; this version reads schemas 1 to 2"
     assert refused(call("report", "results/small"), exit_code=3) == told
-    assert refused(call("sync", "experiment.yaml"), exit_code=3) == told
     assert refused_on_the_way(run(), exit_code=3) == told
     assert call("status", "results/small")[:2] == (0, "small: 2 trials: 2 done\n")
 

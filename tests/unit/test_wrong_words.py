@@ -115,7 +115,7 @@ def test_a_name_or_file_that_is_not_there_is_named(call, tmp_path, words, line):
 
 ASKED_OF_RESULTS = [
     ["report"], ["status"], ["logs"], ["stop"], ["ui"], ["plan", "experiment.yaml", "--history"],
-    ["sync", "experiment.yaml", "--results"],
+    ["sync", "experiment.yaml", "--set", "tracking.mlflow=auto", "--results"],
 ]  # fmt: skip
 
 
@@ -129,6 +129,12 @@ def test_results_that_no_run_wrote_are_told_apart_by_what_is_there(call, tmp_pat
     assert told(call, *words, "digts") == f"results digts: there is no such folder. Did you mean: digits? {give}"
     assert told(call, *words, "empty") == f"results empty: no trials in it. {give}"
     assert told(call, *words, "experiment.yaml") == f"results experiment.yaml: it is a file. {give}"
+
+
+def test_a_sync_with_tracking_off_says_that_there_is_nowhere_to_write(call, tmp_path):
+    write_spec(tmp_path)
+    line = "tracking.mlflow: is off, so there is nothing to bring up to date; say where with --set tracking.mlflow="
+    assert told(call, "sync", "experiment.yaml") == f"{line}ADDRESS, or auto"
 
 
 def test_a_preset_that_cannot_be_written_is_told_before_the_search(call, tmp_path):

@@ -271,7 +271,7 @@ class Recorder(NoTracker):
 
 def test_sync_of_a_folder_without_trials_says_so(tmp_path):
     with pytest.raises(NoResultsError, match="there is no such folder"):
-        grid.sync(study(), tmp_path / "nowhere")
+        grid.sync(study(tracking={"mlflow": "auto"}), tmp_path / "nowhere")
 
 
 def test_a_finished_trial_whose_round_is_damaged_is_told_and_mended_as_the_message_says(tmp_path):

@@ -154,7 +154,7 @@ def test_the_command_line_takes_an_address_everywhere(results, features, call, t
     code, out, err = call("run", file, *common, "--executor", "in_process", "--json")
     assert code == 0, err
     assert json.loads(out)["results"] == results
-    sync = ("sync", file, "--results", results)
+    sync = ("sync", file, "--results", results, "--set", f"tracking.mlflow=sqlite:///{tmp_path / 'mlflow.db'}")
     for words in (("plan", file, *common), ("status", results), ("report", results), sync):
         code, out, err = call(*words)
         assert code == 0, err

@@ -13,7 +13,7 @@ from labelbench_ray.shards import Shard, ShardRows, cut_into_shards
 from labelbench_ray.strategies.base import STRATEGIES
 from labelbench_ray.trainers.scores import StoredScores, write_tile
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 
 def stored_rows(pool, folder, needs):

@@ -17,7 +17,18 @@ from labelbench_ray.shards import LocalWorkers, spread_locally
 from labelbench_ray.strategies.base import STRATEGIES, Needs
 from labelbench_ray.strategies.select import select
 
-SELL_MULTI_LABEL_POOLS = {"random", "confidence", "entropy", "margin", "coreset", "badge", "galaxy", "power_margin"}
+SELL_MULTI_LABEL_POOLS = {
+    "badge",
+    "bald",
+    "confidence",
+    "coreset",
+    "entropy",
+    "galaxy",
+    "margin",
+    "power_bald",
+    "power_margin",
+    "random",
+}
 
 
 def variants():

@@ -44,5 +44,5 @@ def test_a_row_arrives_when_it_does_whoever_runs_with_it():
 
 @pytest.mark.parametrize("beta", [-1.0, np.nan, np.inf])
 def test_what_is_no_exponent_is_refused(beta):
-    with pytest.raises(SpecError, match="`beta` must be 0 .* or above, and finite, got"):
+    with pytest.raises(SpecError, match=r"`beta` must be 0 .* or above, and finite, got"):
         check_beta("power_margin", beta)

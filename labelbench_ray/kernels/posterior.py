@@ -1,0 +1,121 @@
+"""Several opinions of one trained model: draws of its last layer from a Laplace approximation of the posterior.
+
+The last layer maps an embedding x (a one appended, E = D + 1) to logits W x. With a Gaussian prior of precision
+n * weight_decay on every weight (what ``weight_decay`` means beside a mean loss over n labelled rows), its posterior is
+approximated by a Gaussian around the trained W whose precision is the generalised Gauss-Newton matrix, sum_i P_i (x)
+x_i x_i^T, with P_i = diag(p_i) - p_i p_i^T. The sum of products is approximated by a product of means (Ritter et al.,
+2018; for last layers Kristiadi et al., 2020):
+
+    precision = n (B (x) A + weight_decay I),   A = mean of x x^T,   B = mean of P.
+
+With the eigenvectors V of B and U of A, a draw is W + V (Z / sqrt(n (b_i a_j + weight_decay))) U^T, Z standard normal.
+
+W itself is not needed: softmax(log p + dW x) is what the drawn layer says of a row of which the trained one says p. So
+any model will do that tells probabilities and embeddings. In multi-label tasks B is diag(mean of p (1 - p)), and the
+logits are log p - log(1 - p).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelbench_ray.kernels.products import operand, product
+from labelbench_ray.types import Floats, Task
+
+Draws = NDArray[np.float32]
+"""(S, C, E) changes of the last layer, one of each draw."""
+
+LEAST = 2.0**-126
+"""Smallest normal float32 number, for the logarithm of a probability that was rounded to 0."""
+
+
+class Curvature(NamedTuple):
+    """Sums over labelled rows: how many, x x^T and P."""
+
+    num_rows: int
+    inputs_EE: NDArray[np.float64]
+    outputs_CC: NDArray[np.float64]
+
+
+def curvature(probs_LC: Floats, embeddings_LD: Floats, task: Task) -> Curvature:
+    """Of these labelled rows, in float64."""
+    probs, ones = _wide(probs_LC), torch.ones(len(embeddings_LD), 1, dtype=torch.float64)
+    inputs = torch.cat([_wide(embeddings_LD), ones], dim=1)
+    if task == "multi_label":
+        outputs_CC = torch.diag((probs * (1 - probs)).sum(dim=0))
+    else:
+        outputs_CC = torch.diag(probs.sum(dim=0)) - probs.T @ probs
+    return Curvature(len(probs), (inputs.T @ inputs).numpy(), outputs_CC.numpy())
+
+
+def added(one: Curvature, two: Curvature) -> Curvature:
+    """Of both sets of rows."""
+    return Curvature(one.num_rows + two.num_rows, one.inputs_EE + two.inputs_EE, one.outputs_CC + two.outputs_CC)
+
+
+def posterior_draws(sums: Curvature, weight_decay: float, num_draws: int, rng: np.random.Generator) -> Draws:
+    """(S, C, E) changes of the last layer. Without labelled rows they come from the prior of a single one."""
+    num_rows = max(1, sums.num_rows)
+    inputs_E, along_EE = _eigen(sums.inputs_EE / num_rows)
+    outputs_C, across_CC = _eigen(sums.outputs_CC / num_rows)
+    deviations_CE = 1 / torch.sqrt(num_rows * (torch.outer(outputs_C, inputs_E) + weight_decay))
+    draws = np.empty((num_draws, *deviations_CE.shape), np.float32)
+    for draw_CE in draws:
+        normal_CE = torch.from_numpy(rng.standard_normal(draw_CE.shape))
+        draw_CE[...] = (across_CC @ (normal_CE * deviations_CE) @ along_EE.T).numpy()
+    return draws
+
+
+def opinions(probs_TC: Floats, embeddings_TD: Floats, draws: Draws, task: Task) -> Iterator[torch.Tensor]:
+    """(T, C) float64 probabilities by each drawn layer in turn. Products have the shape of the tile."""
+    ones = np.ones((len(embeddings_TD), 1), np.float32)
+    inputs_TE = operand(np.concatenate([np.asarray(embeddings_TD, np.float32), ones], axis=1))
+    logits_TC = _logits(_wide(probs_TC), task)
+    for draw_CE in draws:
+        drawn_TC = product(inputs_TE, operand(draw_CE)).double().add_(logits_TC)
+        yield drawn_TC.sigmoid_() if task == "multi_label" else drawn_TC.softmax(dim=1)
+
+
+def mutual_information(probs_TC: Floats, embeddings_TD: Floats, draws: Draws, task: Task) -> Floats:
+    """(T,) H(mean over draws of p) - mean over draws of H(p), in nats: what a label would tell of the last layer.
+
+    In multi-label tasks the mean over labels.
+    """
+    mean_TC, entropy_T = torch.zeros(probs_TC.shape, dtype=torch.float64), torch.zeros(len(probs_TC)).double()
+    for drawn_TC in opinions(probs_TC, embeddings_TD, draws, task):
+        mean_TC += drawn_TC
+        entropy_T += entropy(drawn_TC, task)
+    gained_T: Floats = (entropy(mean_TC / len(draws), task) - entropy_T / len(draws)).clamp_min_(0).numpy()
+    return gained_T
+
+
+def entropy(probs: torch.Tensor, task: Task) -> torch.Tensor:
+    """In nats along the last dimension; in multi-label tasks the mean over labels of a label's."""
+    if task == "multi_label":
+        return (_surprise(probs) + _surprise(1 - probs)).mean(dim=-1)
+    return _surprise(probs).sum(dim=-1)
+
+
+def _surprise(probs: torch.Tensor) -> torch.Tensor:
+    """-p log p, 0 where p is."""
+    return probs.clamp_min(LEAST).log_().mul_(probs).neg_()
+
+
+def _logits(probs_TC: torch.Tensor, task: Task) -> torch.Tensor:
+    logs_TC = probs_TC.clamp_min(LEAST).log_()
+    return logs_TC - (1 - probs_TC).clamp_min(LEAST).log_() if task == "multi_label" else logs_TC
+
+
+def _eigen(symmetric: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues, none below 0, and eigenvectors as columns."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(symmetric))
+    return values.clamp_min(0), vectors
+
+
+def _wide(rows: Floats) -> torch.Tensor:
+    wide = torch.empty(rows.shape, dtype=torch.float64)
+    wide.numpy()[...] = rows
+    return wide

@@ -1,0 +1,83 @@
+"""The rows of a shard under several draws of the last layer: what BALD and its kin ask of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from labelbench_ray.errors import SpecError
+from labelbench_ray.kernels.posterior import Curvature, Draws, added, curvature, mutual_information, posterior_draws
+from labelbench_ray.kernels.products import over_tiles, single_threaded
+from labelbench_ray.kernels.race import Race
+from labelbench_ray.kernels.ranking import KSmallest, Ranked
+from labelbench_ray.kernels.tile_sums import Branch, sum_over_tiles, total
+from labelbench_ray.shards import ShardRows, Workers
+from labelbench_ray.strategies.base import PoolShape, SelectionRequest
+from labelbench_ray.types import Ids, Task
+
+
+class PosteriorWorker:
+    """Reads the rows of one shard."""
+
+    def __init__(self, rows: ShardRows, task: Task) -> None:
+        self._rows, self._task = rows, task
+
+    def curvature(self, ids_L: Ids) -> list[Branch[Curvature]]:
+        """Sums over the labelled rows of this shard."""
+        first = self._rows.first_id(self._rows.shard.first_tile)
+        labeled = np.zeros(len(self._rows.tiles()) * self._rows.tile_rows, bool)
+        labeled[ids_L[(ids_L >= first) & (ids_L < first + len(labeled))] - first] = True
+        labeled_by_tile = labeled.reshape(len(self._rows.tiles()), -1)
+
+        def of_tile(tile: int) -> Curvature:
+            labeled_T = labeled_by_tile[tile - self._rows.shard.first_tile]
+            probs_TC, embeddings_TD = self._rows.probs(tile), self._rows.embeddings(tile)
+            return curvature(probs_TC[labeled_T], embeddings_TD[labeled_T], self._task)
+
+        return sum_over_tiles(self._rows, of_tile, added)
+
+    def most_informative(self, draws: Draws, race: Race | None, k: int) -> Ranked:
+        """The k rows for sale of largest mutual information, or those first to arrive in a race by it."""
+        best = KSmallest(k)
+
+        def offer(tile: int) -> None:
+            places = np.flatnonzero(self._rows.candidates(tile))
+            gained_T = mutual_information(self._rows.probs(tile), self._rows.embeddings(tile), draws, self._task)
+            if len(places):
+                ids, gained = places + self._rows.first_id(tile), gained_T[places]
+                best.offer(-gained if race is None else race.log_arrivals(gained, ids), ids)
+
+        over_tiles(self._rows, offer)
+        return best.ranked()
+
+
+class Posterior(NamedTuple):
+    """Workers, and draws of the last layer from the posterior that the labels bought so far leave."""
+
+    workers: Workers
+    draws: Draws
+
+    @classmethod
+    def of(
+        cls, request: SelectionRequest, rng: np.random.Generator, *, num_draws: int, weight_decay: float
+    ) -> "Posterior":
+        """Add up the curvature of the labelled rows, and draw."""
+        workers = request.spread(PosteriorWorker, request.task)
+        sums = total(workers.each("curvature", request.ids_L), added)
+        with single_threaded():
+            return cls(workers, posterior_draws(sums, weight_decay, num_draws, rng))
+
+
+def check_posterior(name: str, num_draws: int, weight_decay: float) -> None:
+    """Raise SpecError for fields out of range."""
+    if num_draws < 2:
+        raise SpecError(name, f"`num_draws` must be at least 2, or there is nothing to disagree, got {num_draws}")
+    if not 0 < weight_decay < np.inf:
+        raise SpecError(name, f"`weight_decay` must be positive and finite, got {weight_decay}")
+
+
+def posterior_memory(shape: PoolShape, num_draws: int) -> int:
+    """Bytes: the draws, sums of a few tiles and their eigenvectors, and a tile in double precision."""
+    inputs, outputs = shape.width + 1, shape.num_classes
+    sums = 8 * (inputs**2 + outputs**2) * (8 + shape.num_rows.bit_length())
+    tile = 8 * shape.tile_rows * (8 * outputs + 2 * inputs)
+    return 8 * num_draws * inputs * outputs + sums + tile + 64 * shape.labels_to_buy

@@ -32,6 +32,10 @@ LEAST = 2.0**-126
 """Smallest normal float32 number, for the logarithm of a probability that was rounded to 0."""
 
 
+BLOCK_BYTES = 4 << 20
+"""Of opinions made at a time: they stay near the processor, and small tiles cost few calls."""
+
+
 class Curvature(NamedTuple):
     """Sums over labelled rows: how many, x x^T and P."""
 
@@ -70,13 +74,16 @@ def posterior_draws(sums: Curvature, weight_decay: float, num_draws: int, rng: n
 
 
 def opinions(probs_TC: Floats, embeddings_TD: Floats, draws: Draws, task: Task) -> Iterator[torch.Tensor]:
-    """(T, C) float64 probabilities by each drawn layer in turn. Products have the shape of the tile."""
+    """(T, G, C) float64 probabilities by G drawn layers at a time. How many depends on the shape of the tile alone."""
     ones = np.ones((len(embeddings_TD), 1), np.float32)
     inputs_TE = operand(np.concatenate([np.asarray(embeddings_TD, np.float32), ones], axis=1))
     logits_TC = _logits(_wide(probs_TC), task)
-    for draw_CE in draws:
-        drawn_TC = product(inputs_TE, operand(draw_CE)).double().add_(logits_TC)
-        yield drawn_TC.sigmoid_() if task == "multi_label" else drawn_TC.softmax(dim=1)
+    at_once = max(1, BLOCK_BYTES // (8 * logits_TC.numel()))
+    for first in range(0, len(draws), at_once):
+        some = operand(draws[first : first + at_once])
+        changes_TGC = product(inputs_TE, some.flatten(0, 1)).view(len(inputs_TE), *some.shape[:2])
+        drawn_TGC = changes_TGC.double().add_(logits_TC[:, None])
+        yield drawn_TGC.sigmoid_() if task == "multi_label" else drawn_TGC.softmax(dim=2)
 
 
 def mutual_information(probs_TC: Floats, embeddings_TD: Floats, draws: Draws, task: Task) -> Floats:
@@ -85,9 +92,9 @@ def mutual_information(probs_TC: Floats, embeddings_TD: Floats, draws: Draws, ta
     In multi-label tasks the mean over labels.
     """
     mean_TC, entropy_T = torch.zeros(probs_TC.shape, dtype=torch.float64), torch.zeros(len(probs_TC)).double()
-    for drawn_TC in opinions(probs_TC, embeddings_TD, draws, task):
-        mean_TC += drawn_TC
-        entropy_T += entropy(drawn_TC, task)
+    for drawn_TGC in opinions(probs_TC, embeddings_TD, draws, task):
+        mean_TC += drawn_TGC.sum(dim=1)
+        entropy_T += entropy(drawn_TGC, task).sum(dim=1)
     gained_T: Floats = (entropy(mean_TC / len(draws), task) - entropy_T / len(draws)).clamp_min_(0).numpy()
     return gained_T
 

@@ -1,14 +1,15 @@
 """BALD and power BALD: rows on whose label draws of the model disagree though each of them is sure."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
+from labelbench_ray.kernels.posterior import mutual_information
 from labelbench_ray.kernels.race import Race, check_beta
-from labelbench_ray.kernels.ranking import merge_smallest
 from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
-from labelbench_ray.strategies.posterior_rows import Posterior, check_posterior, posterior_memory
+from labelbench_ray.strategies.posterior_rows import Posterior, RowScore, check_posterior, posterior_memory
 from labelbench_ray.types import Ids
 
 
@@ -35,7 +36,7 @@ class Bald:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids by descending information."""
         posterior = Posterior.of(request, rng, num_draws=self.num_draws, weight_decay=self.weight_decay)
-        return most_informative(request, posterior, None)
+        return posterior.best(information(posterior, request), request.labels_to_buy)
 
     def least_memory(self, shape: PoolShape) -> int:
         """Bytes: the draws, a tile and the best rows of all."""
@@ -65,14 +66,14 @@ class PowerBald:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order in which they were drawn."""
         posterior = Posterior.of(request, rng, num_draws=self.num_draws, weight_decay=self.weight_decay)
-        return most_informative(request, posterior, Race(self.beta, int(rng.integers(2**63))))
+        race = Race(self.beta, int(rng.integers(2**63)))
+        return posterior.best(information(posterior, request), request.labels_to_buy, race)
 
     def least_memory(self, shape: PoolShape) -> int:
         """Bytes: the draws, a tile, its rows' races and the first rows of all."""
         return posterior_memory(shape, self.num_draws) + 512 * shape.tile_rows
 
 
-def most_informative(request: SelectionRequest, posterior: Posterior, race: Race | None) -> Ids:
-    """As many as are to be bought, over all shards."""
-    parts = posterior.workers.each("most_informative", posterior.draws, race, request.labels_to_buy)
-    return merge_smallest(parts, request.labels_to_buy).ids_K
+def information(posterior: Posterior, request: SelectionRequest) -> RowScore:
+    """BALD's score of a row."""
+    return partial(mutual_information, draws=posterior.draws, task=request.task)

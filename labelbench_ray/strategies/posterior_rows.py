@@ -1,18 +1,31 @@
 """The rows of a shard under several draws of the last layer: what BALD and its kin ask of them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from labelbench_ray.errors import SpecError
-from labelbench_ray.kernels.posterior import Curvature, Draws, added, curvature, mutual_information, posterior_draws
+from labelbench_ray.kernels.posterior import (
+    Curvature,
+    Draws,
+    added,
+    curvature,
+    opinions,
+    posterior_draws,
+)
 from labelbench_ray.kernels.products import over_tiles, single_threaded
 from labelbench_ray.kernels.race import Race
-from labelbench_ray.kernels.ranking import KSmallest, Ranked
+from labelbench_ray.kernels.ranking import KSmallest, Ranked, merge_smallest
 from labelbench_ray.kernels.tile_sums import Branch, sum_over_tiles, total
 from labelbench_ray.shards import ShardRows, Workers
 from labelbench_ray.strategies.base import PoolShape, SelectionRequest
-from labelbench_ray.types import Ids, Task
+from labelbench_ray.types import Floats, Ids, Task
+
+RowScore = Callable[[Floats, Floats], Floats]
+"""(T, C) probabilities and (T, D) embeddings of a tile to (T,) scores; the largest is bought first. Pickles."""
 
 
 class PosteriorWorker:
@@ -35,19 +48,34 @@ class PosteriorWorker:
 
         return sum_over_tiles(self._rows, of_tile, added)
 
-    def most_informative(self, draws: Draws, race: Race | None, k: int) -> Ranked:
-        """The k rows for sale of largest mutual information, or those first to arrive in a race by it."""
+    def best(self, score: RowScore, race: Race | None, k: int) -> Ranked:
+        """The k rows for sale of largest score, or those first to arrive in a race by it."""
         best = KSmallest(k)
 
         def offer(tile: int) -> None:
             places = np.flatnonzero(self._rows.candidates(tile))
-            gained_T = mutual_information(self._rows.probs(tile), self._rows.embeddings(tile), draws, self._task)
+            scores_T = score(self._rows.probs(tile), self._rows.embeddings(tile))
             if len(places):
-                ids, gained = places + self._rows.first_id(tile), gained_T[places]
-                best.offer(-gained if race is None else race.log_arrivals(gained, ids), ids)
+                ids, scores = places + self._rows.first_id(tile), scores_T[places]
+                best.offer(-scores if race is None else race.log_arrivals(scores, ids), ids)
 
         over_tiles(self._rows, offer)
         return best.ranked()
+
+    def opinions_on(self, ids_Q: Ids, draws: Draws) -> tuple[NDArray[np.int64], Floats]:
+        """Which of these rows lie in this shard, by place, and (S, those, C) probabilities of them by each draw."""
+        owns = ids_Q // self._rows.tile_rows
+        tiles = [tile for tile in np.unique(owns).tolist() if tile in self._rows.tiles()]
+
+        def of_tile(tile: int) -> Floats:
+            asked = ids_Q[owns == tile] - self._rows.first_id(tile)
+            said = opinions(self._rows.probs(tile), self._rows.embeddings(tile), draws, self._task)
+            return np.concatenate([said_TGC.numpy()[asked] for said_TGC in said], axis=1).swapaxes(0, 1)
+
+        with single_threaded():
+            parts = self._rows.on_threads(of_tile, tiles)
+        none = np.empty((len(draws), 0, draws.shape[1]))
+        return np.flatnonzero(np.isin(owns, tiles)), np.concatenate([none, *parts], axis=1)
 
 
 class Posterior(NamedTuple):
@@ -65,6 +93,17 @@ class Posterior(NamedTuple):
         sums = total(workers.each("curvature", request.ids_L), added)
         with single_threaded():
             return cls(workers, posterior_draws(sums, weight_decay, num_draws, rng))
+
+    def best(self, score: RowScore, k: int, race: Race | None = None) -> Ids:
+        """The k rows of largest score over all shards, ties to the lowest id, or the first of a race by the scores."""
+        return merge_smallest(self.workers.each("best", score, race, k), k).ids_K
+
+    def opinions_on(self, ids_Q: Ids) -> torch.Tensor:
+        """(S, Q, C) float64 probabilities of rows of any shard, ids ascending."""
+        said_SQC = np.empty((len(self.draws), len(ids_Q), self.draws.shape[1]))
+        for places, said in self.workers.each("opinions_on", ids_Q, self.draws):
+            said_SQC[:, places] = said
+        return torch.from_numpy(said_SQC)
 
 
 def check_posterior(name: str, num_draws: int, weight_decay: float) -> None:

@@ -26,6 +26,11 @@ def made_up(num_rows=20, width=4, num_classes=3, seed=0):
     return weights, embeddings, softmax(embeddings @ weights[:, :-1].T + weights[:, -1])
 
 
+def said_by_each(probs, embeddings, draws, task):
+    """(T, S, C)."""
+    return torch.cat(list(opinions(probs, embeddings, draws, task)), dim=1).numpy()
+
+
 def test_sums_equal_a_loop_over_rows():
     _, embeddings, probs = made_up()
     inputs = [np.append(x, 1.0) for x in embeddings]
@@ -88,7 +93,8 @@ def test_labels_narrow_what_is_drawn():
 def test_an_opinion_is_what_the_changed_layer_says():
     weights, embeddings, probs = made_up()
     draws = np.random.default_rng(1).normal(size=(3, *weights.shape)).astype(np.float32)
-    for draw, said in zip(draws, opinions(probs, embeddings, draws, "multi_class"), strict=True):
+    said_TSC = said_by_each(probs, embeddings, draws, "multi_class")
+    for draw, said in zip(draws, said_TSC.swapaxes(0, 1), strict=True):
         changed = weights + draw
         np.testing.assert_allclose(said, softmax(embeddings @ changed[:, :-1].T + changed[:, -1]), rtol=1e-5)
 
@@ -97,7 +103,7 @@ def test_an_opinion_on_each_label_is_what_the_changed_layer_says():
     weights, embeddings, _ = made_up()
     logits = embeddings @ weights[:, :-1].T + weights[:, -1]
     draw = np.full((1, *weights.shape), 0.5, np.float32)
-    (said,) = opinions(1 / (1 + np.exp(-logits)), embeddings, draw, "multi_label")
+    said = said_by_each(1 / (1 + np.exp(-logits)), embeddings, draw, "multi_label")[:, 0]
     expected = logits + 0.5 * (embeddings.sum(axis=1, keepdims=True) + 1)
     np.testing.assert_allclose(said, 1 / (1 + np.exp(-expected)), rtol=1e-5)
 
@@ -120,18 +126,24 @@ def test_information_by_hand():
 def test_information_equals_a_loop(task):
     weights, embeddings, probs = made_up()
     draws = np.random.default_rng(1).normal(size=(5, *weights.shape)).astype(np.float32)
-    said = np.array([one.numpy() for one in opinions(probs, embeddings, draws, task)])
+    said = said_by_each(probs, embeddings, draws, task)
 
     def surprise(p):
         terms = [p] if task == "multi_class" else [p, 1 - p]
         summed = sum(-(term * np.log(term)).sum() for term in terms)
         return summed if task == "multi_class" else summed / len(p)
 
-    expected = [
-        surprise(said[:, row].mean(axis=0)) - np.mean([surprise(one) for one in said[:, row]]) for row in range(20)
-    ]
+    expected = [surprise(said[row].mean(axis=0)) - np.mean([surprise(one) for one in said[row]]) for row in range(20)]
     np.testing.assert_allclose(mutual_information(probs, embeddings, draws, task), expected, atol=1e-12)
     assert max(expected) <= np.log(5)
+
+
+def test_draws_taken_one_at_a_time_tell_the_same(monkeypatch):
+    weights, embeddings, probs = made_up()
+    draws = np.random.default_rng(1).normal(size=(5, *weights.shape)).astype(np.float32)
+    together = mutual_information(probs, embeddings, draws, "multi_class")
+    monkeypatch.setattr("labelbench_ray.kernels.posterior.BLOCK_BYTES", 1)
+    np.testing.assert_allclose(mutual_information(probs, embeddings, draws, "multi_class"), together, rtol=1e-5)
 
 
 def test_the_entropy_of_a_sure_row_is_zero():

@@ -1,0 +1,53 @@
+"""EPIG: rows whose label tells most about other rows' labels, not about the model (Bickford Smith et al., 2023)."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from labelbench_ray.errors import SelectionError, SpecError
+from labelbench_ray.kernels.predictive_information import BLOCK_BYTES, predictive_information
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
+from labelbench_ray.strategies.posterior_rows import Posterior, check_posterior, posterior_memory
+from labelbench_ray.types import Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epig:
+    """Buy the rows of largest expected predictive information gain, E_x* I(y; y* | x, x*).
+
+    "Prediction-Oriented Bayesian Active Learning" (AISTATS 2023), equation 5, estimated as in its section 5.2: models
+    are ``num_draws`` draws of the last layer, as in ``bald`` (the paper takes dropout), and x* are ``num_targets`` rows
+    drawn from the pool, bought ones among them, for what the pool holds is what will be asked. BALD also wants labels
+    that settle what no other row depends on; this does not. Costs N num_targets C^2. Ties go to the lowest id.
+    """
+
+    name: ClassVar[str] = "epig"
+    needs: ClassVar[Needs] = Needs(probabilities=True, embeddings=True)
+
+    num_draws: int = 32
+    num_targets: int = 100
+    weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_posterior(self.name, self.num_draws, self.weight_decay)
+        if self.num_targets < 1:
+            raise SpecError(self.name, f"`num_targets` must be at least 1, got {self.num_targets}")
+
+    def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
+        """Ids by descending information."""
+        if request.task != "multi_class":
+            raise SelectionError(self.name, f"pairs labels of one class per row, so not of a {request.task} task")
+        usable = np.setdiff1d(np.arange(request.num_rows), request.excluded_ids)
+        targets = np.sort(rng.choice(usable, min(self.num_targets, len(usable)), replace=False))
+        posterior = Posterior.of(request, rng, num_draws=self.num_draws, weight_decay=self.weight_decay)
+        said_SMC = posterior.opinions_on(targets).numpy()
+        score = partial(predictive_information, draws=posterior.draws, targets_SMC=said_SMC)
+        return posterior.best(score, request.labels_to_buy)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: those of ``bald``, what the draws say of a tile and of the targets, and a block of tables."""
+        said = 24 * self.num_draws * (shape.tile_rows + self.num_targets) * shape.num_classes
+        tables = 3 * (BLOCK_BYTES + 8 * shape.num_classes**2)
+        return posterior_memory(shape, self.num_draws) + said + tables + 16 * shape.num_rows

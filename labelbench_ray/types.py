@@ -16,7 +16,7 @@ Example ids are positions in a split, ``0..N-1``, and never change.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,13 @@ TrialKind = Literal["selection", "evaluation"]
 
 Ask = Callable[[Ids], Labels]
 """The metered oracle as a strategy sees it: every id asked is paid for."""
+
+
+class LastLayer(NamedTuple):
+    """The layer that makes logits of an embedding: ``weight_CD @ x + bias_C``, in float32."""
+
+    weight_CD: Floats
+    bias_C: Floats
 
 
 class Rows(Protocol):

@@ -6,6 +6,7 @@ import numpy as np
 
 from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, ShardRows, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import SelectionRequest
+from labelbench_ray.types import LastLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,8 @@ class SmallPool:
     padding: float = 0.0
     has_model: bool = True
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    weight_CD: np.ndarray | None = None
+    """Of the last layer, without a bias; zeros if not set."""
     memory_bytes_per_shard: int | None = None
     """``memory_bytes`` divided by the number of shards if not set, as the loop does."""
 
@@ -83,6 +86,12 @@ class SmallPool:
             for shard in shards
         ]
 
+    @property
+    def last_layer(self):
+        shape = self.probs_NC.shape[1], self.embeddings_ND.shape[1]
+        weight_CD = np.zeros(shape) if self.weight_CD is None else self.weight_CD
+        return LastLayer(weight_CD.astype(np.float32), np.zeros(shape[0], np.float32))
+
     def ask(self, ids):
         self.asked.extend(np.asarray(ids).tolist())
         assert len(self.asked) <= self.labels_to_buy, "asked for more than may be bought"
@@ -101,6 +110,7 @@ class SmallPool:
             excluded_ids=self.excluded_ids,
             task=self.task,
             width=self.embeddings_ND.shape[1] if needs.embeddings else 0,
+            last_layer=self.last_layer if needs.last_layer else None,
             has_model=self.has_model,
             memory_bytes=self.memory_bytes,
             ask=self.ask if needs.labels_in_batch else None,
@@ -111,7 +121,8 @@ def random_pool(seed=0, num_rows=133, num_classes=3, width=5, num_labeled=9, lab
     """Gaussian embeddings under a random linear softmax head."""
     rng = np.random.default_rng(seed)
     embeddings_ND = rng.normal(size=(num_rows, width)).astype(np.float32)
-    logits_NC = embeddings_ND @ rng.normal(size=(width, num_classes))
+    weight_DC = rng.normal(size=(width, num_classes))
+    logits_NC = embeddings_ND @ weight_DC
     probs_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
     probs_NC /= probs_NC.sum(axis=1, keepdims=True)
     return SmallPool(
@@ -121,6 +132,7 @@ def random_pool(seed=0, num_rows=133, num_classes=3, width=5, num_labeled=9, lab
         ids_L=rng.choice(num_rows, num_labeled, replace=False).astype(np.int64),
         labels_to_buy=labels_to_buy,
         tile_rows=tile_rows,
+        weight_CD=weight_DC.T,
     ).changed(**changes)
 
 

@@ -19,7 +19,7 @@ from labelbench_ray.datasets.memory import VectorsInMemory
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.identity import placement
 from labelbench_ray.trainers.base import TrainerNeeds, TrainingData
-from labelbench_ray.types import SPLITS, Floats, Labels, Split
+from labelbench_ray.types import SPLITS, Floats, Labels, LastLayer, Split
 
 CLASSES = ("a", "b", "c", "d")
 HELD_OUT = 40
@@ -117,6 +117,11 @@ class StubFitted:
 
     scores: Mapping[Split, StubScores]
     summary: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def last_layer(self) -> LastLayer:
+        """Of no use: the probabilities do not come from the embeddings."""
+        return LastLayer(np.zeros((len(CLASSES), WIDTH), np.float32), np.zeros(len(CLASSES), np.float32))
 
     def save(self, folder: Path) -> None:
         """There are no weights."""

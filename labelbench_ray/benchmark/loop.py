@@ -110,12 +110,12 @@ def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterato
             break  # the pool ended: the last batch was smaller and there is nothing left to buy
         started = time.perf_counter()
         with ledger.work_dir(round_index) as work_dir:
-            _, scores, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
+            fitted, scores, values, costs = _train_and_measure(trial, inputs, pool, round_index, work_dir)
             bought_before = pool
             costs["annotation_rounds"] = oracle.annotation_rounds
             if round_index + 1 < trial.schedule.rounds and pool.num_unlabeled:
                 begun = time.perf_counter()
-                batch = _buy(trial, inputs, pool, scores, oracle, round_index)
+                batch = _buy(trial, inputs, pool, fitted, scores, oracle, round_index)
                 costs["select_s"] = time.perf_counter() - begun
                 costs["select_annotation_rounds"] = oracle.annotation_rounds - costs["annotation_rounds"]
                 batches.append(batch)
@@ -246,7 +246,13 @@ def _validation_labels(evaluator: Evaluator) -> Labels:
 
 
 def _buy(
-    trial: Trial, inputs: TrialInputs, pool: Pool, scores: Scores, oracle: Oracle, round_index: int
+    trial: Trial,
+    inputs: TrialInputs,
+    pool: Pool,
+    fitted: Fitted,
+    scores: Scores,
+    oracle: Oracle,
+    round_index: int,
 ) -> tuple[Ids, Labels]:
     count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
     oracle.open_round(count)
@@ -264,6 +270,7 @@ def _buy(
             spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, scores)),
             task=inputs.task,
             width=scores.width if strategy.needs.embeddings else 0,
+            last_layer=fitted.last_layer if strategy.needs.last_layer else None,
             memory_bytes=inputs.memory_bytes,
             ask=ask,
         )

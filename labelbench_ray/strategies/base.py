@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labelbench_ray.errors import SelectionError
 from labelbench_ray.registry import Registry
 from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Spread
-from labelbench_ray.types import Ask, Ids, Labels, Task
+from labelbench_ray.types import Ask, Ids, Labels, LastLayer, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class Needs:
 
     probabilities: bool = False
     embeddings: bool = False
+    last_layer: bool = False
+    """Tries changed embeddings on the layer that makes logits of them."""
     labels_in_batch: bool = False
     """Asks the metered oracle while it selects (GALAXY, DIRECT)."""
     hidden_labels: bool = False
@@ -54,6 +56,8 @@ class SelectionRequest:
     task: Task = "multi_class"
     width: int = 0
     """D of the embeddings, 0 where the strategy reads none."""
+    last_layer: LastLayer | None = None
+    """Of the trained model, only where ``needs.last_layer``; read it as ``trained_layer``."""
     has_model: bool = True
     """Whether there are scores to read: False before anything was trained."""
     memory_bytes: int = DEFAULT_MEMORY_BYTES
@@ -79,6 +83,13 @@ class SelectionRequest:
             num_labeled=len(self.ids_L),
             labels_to_buy=self.labels_to_buy,
         )
+
+    @property
+    def trained_layer(self) -> LastLayer:
+        """The last layer. Raises SelectionError if the strategy did not declare that it reads it."""
+        if self.last_layer is None:
+            raise SelectionError("", "reads the last layer without declaring `Needs(last_layer=True)`")
+        return self.last_layer
 
     def for_sale(self) -> NDArray[np.bool_]:
         """(N,) true where a label can be bought."""
@@ -121,9 +132,11 @@ STRATEGIES.add("badge", "labelbench_ray.strategies.badge:Badge")
 STRATEGIES.add("galaxy", "labelbench_ray.strategies.galaxy:Galaxy")
 STRATEGIES.add("direct", "labelbench_ray.strategies.direct:Direct")
 STRATEGIES.add("bait", "labelbench_ray.strategies.bait:Bait")
+STRATEGIES.add("alfa_mix", "labelbench_ray.strategies.alfa_mix:AlfaMix")
 STRATEGIES.add("balanced_random", "labelbench_ray.strategies.balanced_random:BalancedRandom")
 STRATEGIES.add("bald", "labelbench_ray.strategies.bald:Bald")
 STRATEGIES.add("batch_bald", "labelbench_ray.strategies.batch_bald:BatchBald")
+STRATEGIES.add("drop_query", "labelbench_ray.strategies.drop_query:DropQuery")
 STRATEGIES.add("epig", "labelbench_ray.strategies.epig:Epig")
 STRATEGIES.add("power_bald", "labelbench_ray.strategies.bald:PowerBald")
 STRATEGIES.add("power_margin", "labelbench_ray.strategies.power_margin:PowerMargin")

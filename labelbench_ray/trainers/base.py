@@ -13,7 +13,7 @@ import numpy as np
 from labelbench_ray.registry import Registry
 from labelbench_ray.seeding import stream
 from labelbench_ray.shards import Scores
-from labelbench_ray.types import Ids, Images, Labels, Launch, Rows, Split, Task, TrainableEncoder
+from labelbench_ray.types import Ids, Images, Labels, LastLayer, Launch, Rows, Split, Task, TrainableEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,11 @@ class Fitted(Protocol):
     @property
     def summary(self) -> Mapping[str, float]:
         """Numbers worth keeping: steps, last losses, share of confident pseudo labels."""
+        ...
+
+    @property
+    def last_layer(self) -> LastLayer:
+        """What makes the probabilities of the embeddings, for strategies that try changed embeddings."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from labelbench_ray.identity import describe, digest
@@ -17,7 +18,7 @@ from labelbench_ray.kernels.products import single_threaded
 from labelbench_ray.trainers.base import TrainingData
 from labelbench_ray.trainers.device_memory import naming_the_batch
 from labelbench_ray.trainers.early_stopping import EarlyStopping
-from labelbench_ray.trainers.end_to_end_fields import MODEL_FOLDER, SUMMARY_FILE, EndToEndFields
+from labelbench_ray.trainers.end_to_end_fields import LAST_LAYER_FILE, MODEL_FOLDER, SUMMARY_FILE, EndToEndFields
 from labelbench_ray.trainers.end_to_end_model import EndToEndModel, build_model, data_parallel
 from labelbench_ray.trainers.end_to_end_scoring import ValidationLoss, score_splits
 from labelbench_ray.trainers.end_to_end_step import Gradients, TrainingBatches
@@ -74,6 +75,7 @@ def train_end_to_end(context: TrainContext, task: EndToEndTask) -> None:
             summary = EndToEndTraining(context, trainer, data, task.folder, model, encoder).run()
         if context.rank == 0:
             _write_model(trainer, model, task.folder)
+            _write_last_layer(model, task.folder)
             (task.folder / SUMMARY_FILE).write_text(json.dumps(summary))
         with naming_the_batch(trainer.name, "scoring", f"lower `score_batch_size: {trainer.score_batch_size}`"):
             score_splits(context, trainer, data, task.folder, model, encoder)
@@ -221,6 +223,11 @@ def _as_trained_here(trainer: EndToEndFields, device: str) -> EndToEndFields:
     if working_dtype(trainer.compute_dtype, torch.device(device).type) == torch.float32:
         return dataclasses.replace(trainer, compute_dtype="float32")
     return trainer
+
+
+def _write_last_layer(model: EndToEndModel, folder: Path) -> None:
+    weight, bias = (part.detach().float().cpu().numpy() for part in (model.head.weight, model.head.bias))
+    np.savez(folder / LAST_LAYER_FILE, weight=weight, bias=bias)
 
 
 def _write_model(trainer: EndToEndFields, model: EndToEndModel, folder: Path) -> None:

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from labelbench_ray.errors import SpecError, TrainingError
 from labelbench_ray.identity import placement
 from labelbench_ray.trainers.base import TrainerNeeds, TrainingData
 from labelbench_ray.trainers.checks import check_numbers, check_training_data
 from labelbench_ray.trainers.fields import TrainerFields
 from labelbench_ray.trainers.scores import StoredScores
-from labelbench_ray.types import SPLITS, Split
+from labelbench_ray.types import SPLITS, LastLayer, Split
 
 if TYPE_CHECKING:
     from labelbench_ray.trainers.end_to_end_model import EndToEndModel
 
 SUMMARY_FILE = "summary.json"
 MODEL_FOLDER = "model"
+LAST_LAYER_FILE = "last_layer.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +149,12 @@ class FittedEndToEnd:
             if split in data.images
         }
         return cls(folder, scores, json.loads((folder / SUMMARY_FILE).read_text()))
+
+    @property
+    def last_layer(self) -> LastLayer:
+        """The head."""
+        with np.load(self.folder / LAST_LAYER_FILE) as stored:
+            return LastLayer(stored["weight"], stored["bias"])
 
     def save(self, folder: Path) -> None:
         """Copy what ``save_model`` of the trainer wrote."""

@@ -15,7 +15,7 @@ from labelbench_ray.trainers.base import TrainerNeeds, TrainingData
 from labelbench_ray.trainers.checks import check_numbers, check_training_data
 from labelbench_ray.trainers.fields import TrainerFields
 from labelbench_ray.trainers.scores import Head, HeadScores
-from labelbench_ray.types import SPLITS, Split
+from labelbench_ray.types import SPLITS, LastLayer, Split
 
 MINIBATCH_OPTIONS = {"mixup": 0.0, "ema": 0.0, "clip_gradient": None, "patience": None, "compute_dtype": "float32"}
 """What L-BFGS cannot do, with the values that ask for nothing."""
@@ -132,6 +132,11 @@ class FittedHead:
     head: Head
     scores: Mapping[Split, HeadScores]
     summary: Mapping[str, float]
+
+    @property
+    def last_layer(self) -> LastLayer:
+        """The layer behind the last rectifier."""
+        return LastLayer(*self.head.layers[-1])
 
     def save(self, folder: Path) -> None:
         """Write ``head.safetensors``: mean, scale, and each layer's weight and bias."""

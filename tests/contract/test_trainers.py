@@ -128,6 +128,8 @@ def test_the_last_layer_on_the_embeddings_gives_the_probabilities(name, tmp_path
     saved = load_file(next((tmp_path / "model").glob("*.safetensors")))
     layers = sorted(key.removesuffix(".weight") for key in saved if key.startswith("layers.") and "weight" in key)
     prefix = layers[-1] if layers else "head"
+    np.testing.assert_array_equal(fitted.last_layer.weight_CD, saved[f"{prefix}.weight"])
+    np.testing.assert_array_equal(fitted.last_layer.bias_C, saved[f"{prefix}.bias"])
     logits = all_embeddings(fitted.scores["test"]) @ saved[f"{prefix}.weight"].T + saved[f"{prefix}.bias"]
     expected = np.exp(logits - logits.max(1, keepdims=True))
     expected /= expected.sum(1, keepdims=True)

@@ -20,15 +20,20 @@ def distance_to_flip(embeddings_TD: torch.Tensor, layer: LastLayer) -> torch.Ten
     """
     logits_TC = logits(embeddings_TD, layer)
     predicted_T1 = logits_TC.argmax(dim=1, keepdim=True)
-    residuals_TC = logits_TC.softmax(dim=1)
-    residuals_TC.scatter_add_(1, predicted_T1, residuals_TC.new_full(predicted_T1.shape, -1))
-    gradients_TD = product(residuals_TC, operand(layer.weight_CD.T))
+    gradients_TD = product(_residuals(logits_TC, predicted_T1), operand(layer.weight_CD.T))
     slopes_TC = product(gradients_TD, operand(layer.weight_CD)).double()
     slopes_TC /= gradients_TD.double().norm(dim=1, keepdim=True)  # 0 / 0 of a saturated row is no slope
     gaps_TC = logits_TC.double()
     gaps_TC = gaps_TC.gather(1, predicted_T1) - gaps_TC
     gains_TC = slopes_TC - slopes_TC.gather(1, predicted_T1)
     return torch.where(gains_TC > 0, gaps_TC / gains_TC, torch.inf).amin(dim=1)
+
+
+def _residuals(logits_TC: torch.Tensor, predicted_T1: torch.Tensor) -> torch.Tensor:
+    """(T, C) p - onehot, scaled: what the other classes have adds up to 1, however sure the prediction is."""
+    others_TC = logits_TC.double().softmax(dim=1).scatter_(1, predicted_T1, 0)
+    others_TC /= others_TC.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    return others_TC.scatter_(1, predicted_T1, -others_TC.sum(dim=1, keepdim=True)).float()
 
 
 def farthest(embeddings_TD: torch.Tensor, anchors_AD: Floats) -> torch.Tensor:

@@ -45,6 +45,13 @@ def test_by_hand():
     np.testing.assert_allclose(distance_to_flip(rows, layer), [0.25, 3.0], rtol=1e-6)
 
 
+def test_a_sure_row_moves_as_exactly_as_another():
+    """Scaled weights change how sure predictions are (here 1 - p is far below single precision), and no distance."""
+    rows, layer = made_up(num_classes=2)
+    sure = LastLayer(20 * layer.weight_CD, 20 * layer.bias_C)
+    np.testing.assert_allclose(distance_to_flip(rows, sure), distance_to_flip(rows, layer), rtol=1e-4)
+
+
 def test_a_saturated_row_and_a_layer_of_zeros_never_flip():
     layer = LastLayer(np.array([[1e6], [-1e6]], np.float32), np.zeros(2, np.float32))
     assert distance_to_flip(torch.ones(1, 1), layer).tolist() == [np.inf]

@@ -48,7 +48,6 @@ def test_clusters_the_candidates_of_the_published_loop(labels_to_buy):
 
 def test_too_few_candidates_are_all_bought_and_others_drawn():
     pool = random_pool(num_rows=200, num_classes=3, labels_to_buy=175)
-    pool = pool.changed(weight_CD=20 * pool.weight_CD)
     ids = candidates_as_published(pool)
     assert 0 < len(ids) < 175
     found = bought(pool)

@@ -39,6 +39,9 @@ Task = Literal["multi_class", "multi_label"]
 TrialKind = Literal["selection", "evaluation"]
 """A trial that buys labels, or one that scores a set another trial bought."""
 
+TryBatch = Callable[[Ids], float]
+"""How good the next model would be with a batch that nobody bought. Cheating: for upper bounds alone."""
+
 Ask = Callable[[Ids], Labels]
 """The metered oracle as a strategy sees it: every id asked is paid for."""
 

@@ -97,6 +97,10 @@ class SmallPool:
         assert len(self.asked) <= self.labels_to_buy, "asked for more than may be bought"
         return self.truth_N[ids]
 
+    def try_batch(self, ids):
+        """In place of a model that would be trained: how unsure it is now of what it would learn."""
+        return -float(self.probs_NC[ids].max(axis=1).mean())
+
     def request(self, needs, num_shards=1, threads=1, spread=None):
         self.asked.clear()
         return SelectionRequest(
@@ -114,6 +118,7 @@ class SmallPool:
             has_model=self.has_model,
             memory_bytes=self.memory_bytes,
             ask=self.ask if needs.labels_in_batch else None,
+            try_batch=self.try_batch if needs.hidden_labels else None,
         )
 
 

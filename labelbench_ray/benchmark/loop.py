@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from labelbench_ray.strategies.base import SelectionRequest
 from labelbench_ray.trainers.base import EncoderLoader, Fitted, Trainer, TrainingData
 from labelbench_ray.trainers.blend import trainer_at
 from labelbench_ray.trainers.passes import images_of_a_pass, with_passes_of
-from labelbench_ray.types import Ask, Ids, Images, Labels, Launch, Rows, Split, Task
+from labelbench_ray.types import Ask, Ids, Images, Labels, Launch, Rows, Split, Task, TryBatch
 
 Batch = tuple[Ids, Labels]
 MakeSpread = Callable[[Sequence[ShardRows]], Spread]
@@ -115,7 +116,8 @@ def run_trial(trial: Trial, inputs: TrialInputs, ledger: TrialLedger) -> Iterato
             costs["annotation_rounds"] = oracle.annotation_rounds
             if round_index + 1 < trial.schedule.rounds and pool.num_unlabeled:
                 begun = time.perf_counter()
-                batch = _buy(trial, inputs, pool, fitted, scores, oracle, round_index)
+                try_batch = _try_batch(trial, inputs, pool, oracle, round_index + 1, work_dir)
+                batch = _buy(trial, inputs, pool, fitted, scores, oracle, round_index, try_batch)
                 costs["select_s"] = time.perf_counter() - begun
                 costs["select_annotation_rounds"] = oracle.annotation_rounds - costs["annotation_rounds"]
                 batches.append(batch)
@@ -185,23 +187,24 @@ def _annotation_rounds(ledger: TrialLedger) -> int:
 def _train_and_measure(
     trial: Trial | EvaluationTrial, inputs: TrialInputs, pool: Pool, round_index: int, work_dir: Any
 ) -> _Measured:
-    data = training_data(
-        inputs,
-        trial.trainer,
-        pool,
-        tile_rows=trial.tile_rows if isinstance(trial, Trial) else trial.selected_by.tile_rows,
-        work_dir=work_dir,
-        seed=trial.seed,
-        round_index=round_index,
-    )
+    tile_rows = trial.tile_rows if isinstance(trial, Trial) else trial.selected_by.tile_rows
     started = time.perf_counter()
-    fitted = with_passes_of(trial.trainer, inputs.micro_batch_size).fit(data)
+    fitted = _fit(trial.trainer, inputs, pool, tile_rows, work_dir, trial.seed, round_index)
     trained = time.perf_counter()
     scores = KeptProbabilities(fitted.scores["train"], inputs.memory_bytes // KEPT_SHARE)
     values = inputs.evaluator.measure({**fitted.scores, "train": scores}, pool)
     values["train"] = dict(fitted.summary)
     costs = {"train_s": trained - started, "evaluate_s": time.perf_counter() - trained}
     return _Measured(fitted, scores, values, costs)
+
+
+def _fit(
+    trainer: Trainer, inputs: TrialInputs, pool: Pool, tile_rows: int, work_dir: Path, seed: int, round_index: int
+) -> Fitted:
+    data = training_data(
+        inputs, trainer, pool, tile_rows=tile_rows, work_dir=work_dir, seed=seed, round_index=round_index
+    )
+    return with_passes_of(trainer, inputs.micro_batch_size).fit(data)
 
 
 def training_data(
@@ -253,6 +256,7 @@ def _buy(
     scores: Scores,
     oracle: Oracle,
     round_index: int,
+    try_batch: TryBatch,
 ) -> tuple[Ids, Labels]:
     count = min(trial.schedule.labels_per_round, pool.num_unlabeled)
     oracle.open_round(count)
@@ -273,9 +277,24 @@ def _buy(
             last_layer=fitted.last_layer if strategy.needs.last_layer else None,
             memory_bytes=inputs.memory_bytes,
             ask=ask,
+            try_batch=try_batch if strategy.needs.hidden_labels else None,
         )
 
     return buy(strategy, request_with, lambda: stream(trial.seed, "select", strategy.name, round_index), oracle)
+
+
+def _try_batch(
+    trial: Trial, inputs: TrialInputs, pool: Pool, oracle: Oracle, next_round: int, work_dir: Path
+) -> TryBatch:
+    """Validation accuracy of the next round's model with a batch nobody bought: only upper bounds may ask."""
+
+    def accuracy_after(ids: Ids) -> float:
+        tried = pool.with_labels(ids, oracle.would_say(ids))
+        with TemporaryDirectory(dir=work_dir, prefix="try-") as folder:
+            fitted = _fit(trial.trainer, inputs, tried, trial.tile_rows, Path(folder), trial.seed, next_round)
+            return inputs.evaluator.measure_split(fitted.scores["val"], "val")["accuracy"]
+
+    return accuracy_after
 
 
 def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:

@@ -120,8 +120,15 @@ def label(component: Any) -> str:
             always = field.name in required  # a blend is what it is made of
             changed += [label(value)] if always or value != getattr(plain, field.name) else []
         elif field.name in required or value != getattr(usual, field.name):
-            changed.append(f"{field.name}={value}")
+            changed.append(f"{field.name}={_told(value)}")
     return f"{component.name}({', '.join(changed)})" if changed else str(component.name)
+
+
+def _told(value: Any) -> str:
+    """A value, or the labels of plug-ins that a plug-in is made of."""
+    if isinstance(value, tuple) and value and all(map(dataclasses.is_dataclass, value)):
+        return "+".join(map(label, value))
+    return str(value)
 
 
 def _is_required(field: "dataclasses.Field[Any]") -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from labelbench_ray.errors import SelectionError
 from labelbench_ray.registry import Registry
 from labelbench_ray.shards import DEFAULT_MEMORY_BYTES, Spread
-from labelbench_ray.types import Ask, Ids, Labels, LastLayer, Task
+from labelbench_ray.types import Ask, Ids, Labels, LastLayer, Task, TryBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,8 @@ class SelectionRequest:
     """What coordinator and workers together may keep in memory."""
     ask: Ask | None = None
     """The metered oracle, only where ``needs.labels_in_batch``: it can be asked ``labels_to_buy`` ids in all."""
+    try_batch: TryBatch | None = None
+    """Only where ``needs.hidden_labels``; called as ``measure_after``."""
 
     def __post_init__(self) -> None:
         if self.labels_to_buy < 1:
@@ -90,6 +92,12 @@ class SelectionRequest:
         if self.last_layer is None:
             raise SelectionError("", "reads the last layer without declaring `Needs(last_layer=True)`")
         return self.last_layer
+
+    def measure_after(self, ids: Ids) -> float:
+        """How good a model would be that had these labels too. Raises SelectionError if that was not declared."""
+        if self.try_batch is None:
+            raise SelectionError("", "tries batches without declaring `Needs(hidden_labels=True)`")
+        return self.try_batch(ids)
 
     def for_sale(self) -> NDArray[np.bool_]:
         """(N,) true where a label can be bought."""
@@ -138,5 +146,6 @@ STRATEGIES.add("bald", "labelbench_ray.strategies.bald:Bald")
 STRATEGIES.add("batch_bald", "labelbench_ray.strategies.batch_bald:BatchBald")
 STRATEGIES.add("drop_query", "labelbench_ray.strategies.drop_query:DropQuery")
 STRATEGIES.add("epig", "labelbench_ray.strategies.epig:Epig")
+STRATEGIES.add("oracle_best_of", "labelbench_ray.strategies.oracle_best_of:OracleBestOf")
 STRATEGIES.add("power_bald", "labelbench_ray.strategies.bald:PowerBald")
 STRATEGIES.add("power_margin", "labelbench_ray.strategies.power_margin:PowerMargin")

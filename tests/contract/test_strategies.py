@@ -25,6 +25,7 @@ SELL_MULTI_LABEL_POOLS = {
     "entropy",
     "galaxy",
     "margin",
+    "oracle_best_of",
     "power_bald",
     "power_margin",
     "random",
@@ -49,7 +50,7 @@ def told(strategy):
     changed = [
         f"{field.name}={getattr(strategy, field.name)}"
         for field in dataclasses.fields(strategy)
-        if getattr(strategy, field.name) != field.default
+        if getattr(strategy, field.name) != getattr(type(strategy)(), field.name)
     ]
     return "-".join([strategy.name, *changed])
 

@@ -182,3 +182,43 @@ def test_galaxy_counts_a_trip_for_every_label(tmp_path):
     ledger = run(tmp_path, make_trial("galaxy", rounds=2))
     trips = [r["value"] for r in ledger.rows().to_pylist() if r["metric"] == "annotation_rounds"]
     assert trips == [1, 9]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tries:
+    """Tells what it was told of three batches, and buys the best of them."""
+
+    name: ClassVar[str] = "tries"
+    needs: ClassVar[Needs] = Needs(hidden_labels=True)
+    told: ClassVar[dict[int, list[float]]] = {}
+
+    def least_memory(self, shape):
+        return 0
+
+    def select(self, request, rng):
+        batches = [rng.choice(request.candidate_ids(), request.labels_to_buy, replace=False) for _ in range(3)]
+        told = [request.measure_after(ids) for ids in batches]
+        self.told[len(request.ids_L)] = told
+        return batches[int(np.argmax(told))]
+
+
+def test_what_is_told_of_a_batch_is_what_the_next_round_measures(tmp_path):
+    Tries.told.clear()
+    ledger = run(tmp_path, replace(make_trial(), strategy=Tries()))
+    rows = [row for row in ledger.rows().to_pylist() if (row["split"], row["metric"]) == ("val", "accuracy")]
+    assert [max(told) for told in Tries.told.values()] == [row["value"] for row in rows[1:]]
+    assert len({value for told in Tries.told.values() for value in told}) > 1
+
+
+def test_rows_say_who_saw_labels_that_nobody_bought(tmp_path):
+    cheating = run(tmp_path, make_trial("oracle_best_of"), name="cheating")
+    assert {row["cheats"] for row in cheating.rows().to_pylist()} == {True}
+    assert {row["cheats"] for row in run(tmp_path, make_trial("badge")).rows().to_pylist()} == {False}
+    assert [len(ids) for ids, _ in cheating.batches()] == [9, 8, 8, 8]
+
+
+def test_nobody_else_is_offered_what_is_hidden(tmp_path):
+    honest = replace(make_trial(), strategy=Tries())
+    object.__setattr__(honest.strategy, "needs", Needs())
+    with pytest.raises(SelectionError, match="tries batches without declaring"):
+        run(tmp_path, honest)

@@ -51,3 +51,13 @@ def test_what_a_round_leaves_is_not_carried_into_the_next():
 
 def test_its_text_tells_no_label():
     assert "4" not in repr(oracle(3)).replace("allowance", "")
+
+
+def test_what_it_would_say_is_what_it_sells_and_costs_nothing():
+    truth = np.array([0, 1, 2, 1])
+    oracle = Oracle.of(Perfect(), truth, 3, stream(0, "oracle"))
+    ids = np.array([3, 2])
+    assert oracle.would_say(ids).tolist() == [1, 2]
+    assert (oracle.spent, oracle.annotation_rounds) == (0, 0)
+    oracle.open_round(2)
+    assert oracle.label(ids).tolist() == [1, 2]

@@ -1,0 +1,58 @@
+"""An upper bound that cheats: of the batches of several strategies, the one whose labels teach most."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from labelbench_ray.errors import SelectionError, SpecError
+from labelbench_ray.strategies.base import STRATEGIES, Needs, PoolShape, SelectionRequest, Strategy
+from labelbench_ray.strategies.select import select
+from labelbench_ray.types import Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleBestOf:
+    """Cheat: train on the batch of each of several strategies, with labels nobody bought, and buy the best batch.
+
+    An upper bound on choosing between these strategies round by round, after the best-of-strategy selector ("BoSS",
+    2026); nobody can use it to label, and its rows carry ``cheats = true``. For each batch the next round's model is
+    trained, with the labels that the oracle would sell, and measured by its accuracy on the validation split, so that
+    the test split decides nothing. Ties go to the first of ``strategies``. Costs one more training for each of them.
+    Greedy: the best batch of a round need not be the best start of the next. BoSS also draws several batches of each
+    strategy, from parts of the pool; here each of them offers one. Strategies that ask for labels on their way are
+    refused.
+    """
+
+    name: ClassVar[str] = "oracle_best_of"
+    needs: ClassVar[Needs] = Needs(probabilities=True, embeddings=True, last_layer=True, hidden_labels=True)
+
+    strategies: tuple[Any, ...] = ("random", "margin", "power_margin", "coreset", "badge")
+    """Names or ``{name: ..., parameters}``."""
+
+    def __post_init__(self) -> None:
+        parts = tuple(STRATEGIES.build(one, f"strategy {self.name}: strategies") for one in self.strategies)
+        if not parts:
+            raise SpecError(self.name, "`strategies` must name at least one")
+        for part in parts:
+            if part.needs.labels_in_batch or part.needs.hidden_labels:
+                raise SpecError(self.name, f"`strategies` cannot have {part.name}, which asks for labels on its way")
+        object.__setattr__(self, "strategies", parts)
+
+    def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
+        """The best batch as its strategy ordered it. No worker is asked any more once trainings begin."""
+        streams = rng.spawn(len(self.strategies))
+        batches = [_batch_of(part, request, own) for part, own in zip(self.strategies, streams, strict=True)]
+        return batches[int(np.argmax([request.measure_after(ids) for ids in batches]))]
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: what the largest of them needs, and the batches."""
+        needed = max(int(part.least_memory(shape)) for part in self.strategies)
+        return needed + 8 * len(self.strategies) * shape.labels_to_buy
+
+
+def _batch_of(part: Strategy, request: SelectionRequest, rng: np.random.Generator) -> Ids:
+    try:
+        return select(part, request, rng)
+    except SelectionError as error:
+        raise SelectionError(OracleBestOf.name, f"{error.args[1]} (its part {part.name})") from error

@@ -83,7 +83,5 @@ def test_parts_that_cannot_be_tried_are_refused(strategies, told):
 def test_a_part_that_fails_is_named():
     pool = random_pool()
     pool.embeddings_ND[41, 2] = np.nan
-    with pytest.raises(
-        SelectionError, match=r"of example 41 is NaN or infinite \(its part coreset\)"
-    ):
+    with pytest.raises(SelectionError, match=r"of example 41 is NaN or infinite \(its part coreset\)"):
         bought(OracleBestOf(strategies=("coreset",)), pool)

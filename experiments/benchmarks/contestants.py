@@ -15,6 +15,7 @@ from selection_pools import TILE_ROWS, MappedScores, PoolFiles
 from labelbench_ray.shards import Scores, ShardRows, Spread, cut_into_shards, spread_locally
 from labelbench_ray.strategies.base import STRATEGIES, Needs, SelectionRequest, Strategy
 from labelbench_ray.strategies.select import select
+from labelbench_ray.types import LastLayer
 
 Ids = NDArray[np.int64]
 Buy = Callable[[int], Ids]
@@ -88,6 +89,7 @@ def ours(case: Case, pool: PoolFiles) -> Buy:
             spread=make_spread(_shard_rows(case, strategy.needs, scores, taken_ids)),
             width=scores.width if strategy.needs.embeddings else 0,
             memory_bytes=int(case.memory_gib * 2**30),
+            last_layer=LastLayer(*head_scores(pool).head.layers[-1]) if strategy.needs.last_layer else None,
             ask=(lambda ids: truth_N[ids]) if strategy.needs.labels_in_batch else None,
         )
         return select(strategy, request, np.random.default_rng(0))

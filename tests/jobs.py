@@ -28,7 +28,7 @@ def make_job(results: Where, seed: int = 0, limits: Limits = SOON, run: str = "f
         trial=make_trial(seed=seed, rounds=ROUNDS, **trial),
         experiment="jobs",
         results=place,
-        features=place.scratch / "features",
+        features=place.below("features"),
         selection=Selection(),
         resources=Resources(),
         limits=limits,

@@ -13,6 +13,9 @@ import pytest
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
+SEEN: Counter[tuple[str, str]] = Counter()
+"""What the servers of this process were asked, whoever asked: (verb, ``/bucket/name``)."""
+
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
@@ -21,10 +24,26 @@ def s3_server() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
+    running._server.app = _counted(running._server.app)
     try:
         yield "http://{}:{}".format(*running.get_host_and_port())
     finally:
         running.stop()
+
+
+def _counted(app: Any) -> Any:
+    def answer(told: dict[str, Any], respond: Any) -> Any:
+        SEEN[told["REQUEST_METHOD"], told["PATH_INFO"]] += 1
+        return app(told, respond)
+
+    return answer
+
+
+def shards_sent(bucket: str) -> dict[str, int]:
+    """How often each shard of features in a bucket was asked for, by name of the file."""
+    mine = f"/{bucket.removeprefix('s3://')}/"
+    asked = [(path, count) for (verb, path), count in SEEN.items() if verb == "GET" and path.startswith(mine)]
+    return {path.removeprefix(mine): count for path, count in asked if path.endswith(".npy")}
 
 
 def new_bucket(server: str) -> str:

@@ -278,7 +278,7 @@ def _through_ray_data(table: Path, folder: Path) -> list[float]:
     with session(num_cpus=2):
         embed_on_ray([task], nodes(), num_actors=1)
     (rows,) = finish(task)
-    return sorted((rows.folder / f"shard-{entry.index:05d}.npy").stat().st_mtime for entry in rows.entries)
+    return sorted((rows.place.scratch / f"shard-{entry.index:05d}.npy").stat().st_mtime for entry in rows.entries)
 
 
 def _cosines(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

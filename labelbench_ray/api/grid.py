@@ -54,7 +54,7 @@ class RunOutcome:
 def run(
     experiment: Experiment,
     results: Where | None = None,
-    features: Path = DEFAULT_FEATURES,
+    features: Where = DEFAULT_FEATURES,
     *,
     executor: ExecutorName = "ray",
     address: str | None = None,
@@ -82,7 +82,7 @@ def run(
         watchers.tell(f"warning: {warning}")
     watchers.began(experiment.name, len(trials), prepared.num_done)
     tracker = _tracker(experiment, prepared.results, watchers.tell)
-    grid = _Grid(experiment, prepared.results, features, ledger, tracker, watchers, this_run)
+    grid = _Grid(experiment, prepared.results, prepared.features, ledger, tracker, watchers, this_run)
     interrupted, stops = False, stops_after_the_round(this_run, experiment.limits.stop_within_s, watchers.tell)
     try:
         with this_run.driven(), executor_for(experiment, executor, address, num_cpus) as chosen, stops as stopping:
@@ -140,7 +140,7 @@ def _outcome(
 
 def embed(
     experiment: Experiment,
-    features: Path = DEFAULT_FEATURES,
+    features: Where = DEFAULT_FEATURES,
     *,
     executor: ExecutorName = "ray",
     address: str | None = None,
@@ -189,7 +189,7 @@ class _Grid:
 
     experiment: Experiment
     results: Place
-    features: Path
+    features: Place
     ledger: Ledger
     tracker: Tracker
     watchers: Watchers
@@ -243,7 +243,7 @@ class _Grid:
             trial=trial,
             experiment=self.experiment.name,
             results=self.results.absolute(),
-            features=self.features.resolve(),
+            features=self.features.absolute(),
             selection=self.experiment.selection,
             resources=self.experiment.resources,
             limits=self.experiment.limits,

@@ -10,7 +10,7 @@ from labelbench_ray.config import EvaluationTrial, Experiment, Trial, label
 from labelbench_ray.datasets.base import DatasetCard, OpenDataset
 from labelbench_ray.errors import SpecError
 from labelbench_ray.execution.evaluations import evaluation_trials, num_to_come
-from labelbench_ray.execution.inputs import Reader, embed_tasks, num_stored_views
+from labelbench_ray.execution.inputs import Reader, embed_tasks, num_views_read
 from labelbench_ray.execution.preflight import Unit, embed_unit, unit_of
 from labelbench_ray.features.embedding import EmbedTask
 from labelbench_ray.storage.place import Place, Where, place_at
@@ -66,7 +66,7 @@ class Plan:
 
     experiment: Experiment
     results: Place
-    features: Path
+    features: Place
     trials: list[PlannedTrial]
     evaluations: list[PlannedEvaluation]
     """Evaluations of the trials that are done; others follow when theirs are."""
@@ -110,7 +110,7 @@ class Plan:
         return sum(planned.done for planned in self.evaluations)
 
 
-def plan(experiment: Experiment, results: Where | None = None, features: Path = DEFAULT_FEATURES) -> Plan:
+def plan(experiment: Experiment, results: Where | None = None, features: Where = DEFAULT_FEATURES) -> Plan:
     """Expand the grid, look up what is done, and check that it fits its data. Starts nothing and writes nothing.
 
     Raises SpecError or DataError for what can be known to be wrong before any work.
@@ -131,19 +131,19 @@ def plan(experiment: Experiment, results: Where | None = None, features: Path = 
     return Plan(
         experiment=experiment,
         results=place,
-        features=features,
+        features=place_at(features),
         trials=planned,
         evaluations=evaluations,
         num_evaluations_to_come=num_to_come(experiment, left),
         embed_tasks=tasks,
-        num_views_stored=num_stored_views(readers, features, experiment.resources.kind),
+        num_views_stored=num_views_read(readers, experiment.resources.kind) - sum(len(task.keys) for task in tasks),
         units=_units(experiment, trials, bool(tasks)),
         selections=selections,
         warnings=warnings,
     )
 
 
-def all_views(experiment: Experiment, features: Path) -> list[EmbedTask]:
+def all_views(experiment: Experiment, features: Where) -> list[EmbedTask]:
     """Every view that the grid reads and the store lacks, whatever the ledger says."""
     trials = experiment.trials()
     return embed_tasks(_readers(experiment, trials, trials), features, experiment.resources.kind)

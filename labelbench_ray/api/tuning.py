@@ -61,7 +61,7 @@ class TuneOutcome:
 def tune(
     experiment: Experiment,
     results: Where | None = None,
-    features: Path = DEFAULT_FEATURES,
+    features: Where = DEFAULT_FEATURES,
     *,
     fraction: float = 0.1,
     configurations: int = 32,
@@ -109,12 +109,12 @@ def tune(
     return _outcome(job, search, preset, len(search.measurements) - known, interrupted)
 
 
-def _job(tuning: Tuning, experiment: Experiment, folder: Path, features: Path) -> TuningJob:
+def _job(tuning: Tuning, experiment: Experiment, folder: Path, features: Where) -> TuningJob:
     return TuningJob(
         tuning=tuning,
         metric=tuning.dataset.open().card.main_metric,
         folder=folder.resolve(),
-        features=features.resolve(),
+        features=place_at(features).absolute(),
         selection=experiment.selection,
         resources=experiment.resources,
     )

@@ -41,14 +41,16 @@ Results = Annotated[
     str | None, Parameter(help="Results folder, or s3://... or gs://... Default: results/NAME of the experiment.")
 ]
 Folder = Annotated[str, Parameter(help="Results folder, or its s3:// or gs:// address.")]
-Features = Annotated[Path, Parameter(help="Folder of stored embeddings, shared by all experiments.")]
+Features = Annotated[
+    str, Parameter(help="Folder of stored embeddings, or s3://... or gs://..., shared by all experiments.")
+]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for machines.", negative="")]
 Executor = Annotated[Literal["ray", "in_process"], Parameter(help="Where trials run.")]
 Address = Annotated[str | None, Parameter(help="Address of a running Ray cluster. Default: a local one, for this run.")]
 NumCpus = Annotated[
     int | None, Parameter(help="Processors of the local cluster. Default: all.", validator=Number(gte=1))
 ]
-DEFAULT_FEATURES = Path("features")
+DEFAULT_FEATURES = "features"
 
 
 @contextlib.contextmanager

@@ -1,8 +1,7 @@
 """From a trial to what it reads: which views must be embedded, and all of it opened."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from labelbench_ray.features.passes import SkippingImages
 from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.store import FeatureStore, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN, View
+from labelbench_ray.storage.place import Where
 from labelbench_ray.trainers.base import Trainer, TrainerNeeds
 from labelbench_ray.types import SPLITS, Images, Launch, Split
 
@@ -39,38 +39,39 @@ class Reader(NamedTuple):
 
 
 def embed_tasks(
-    readers: Iterable[Reader], features: Path, device: str, splits: Sequence[Split] = SPLITS
+    readers: Iterable[Reader], features: Where, device: str, splits: Sequence[Split] = SPLITS
 ) -> list[EmbedTask]:
     """What must still be embedded before these trainers can run.
 
     One task a split: its views come from one decoding. Raises FeatureStoreError for what is stored and cannot be used,
     UndecodableImageError where images were skipped and now may not be.
     """
+    views = _views_read(readers, device, splits)
     store = FeatureStore(features)
+    now = store.now() if views else store
     of_split: dict[str, list[FeatureKey]] = {}
-    for key in _views_read(readers, device, splits):
-        if not store.is_complete(key):
+    for key in views:
+        if not now.is_complete(key):
             of_split.setdefault(replace(key, view=CLEAN).fingerprint(), []).append(key)
         elif on_undecodable(key.dataset) == "refuse":
-            store.refuse_undecodable(key)
+            now.refuse_undecodable(key)
     return [
         EmbedTask(
             keys=tuple(keys),
             num_rows=keys[0].dataset.open().card.num_examples[keys[0].split],
-            store_root=store.root.resolve(),  # an actor on a cluster has another working folder
+            store_root=store.place.absolute(),  # an actor on a cluster has another working folder
             device=device,
         )
         for keys in of_split.values()
     ]
 
 
-def num_stored_views(readers: Iterable[Reader], features: Path, device: str) -> int:
-    """How many of the views that these trainers read are stored already."""
-    store = FeatureStore(features)
-    return sum(store.is_complete(key) for key in _views_read(readers, device, SPLITS))
+def num_views_read(readers: Iterable[Reader], device: str) -> int:
+    """How many views these trainers read, stored or not."""
+    return len(_views_read(readers, device, SPLITS))
 
 
-def _views_read(readers: Iterable[Reader], device: str, splits: Sequence[Split]) -> Iterable[FeatureKey]:
+def _views_read(readers: Iterable[Reader], device: str, splits: Sequence[Split]) -> Collection[FeatureKey]:
     """Every view that these trainers read, once."""
     seen: list[tuple[object, ...]] = []
     keys: dict[str, FeatureKey] = {}
@@ -92,7 +93,7 @@ def open_inputs(job: "TrialJob", launch: Launch, make_spread: MakeSpread) -> Tri
 
 def read_inputs(
     reader: Reader,
-    stored: Path,
+    stored: Where,
     resources: Resources,
     selection: Selection,
     launch: Launch,

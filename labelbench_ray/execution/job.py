@@ -1,7 +1,6 @@
 """One trial as a job that any process can run (attempt.py), and how people call it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from labelbench_ray.benchmark.loop import RoundDone
 from labelbench_ray.benchmark.run_folder import RunFolder
@@ -18,7 +17,7 @@ class TrialJob:
     trial: Trial | EvaluationTrial
     experiment: str
     results: Place
-    features: Path
+    features: Place
     selection: Selection
     resources: Resources
     limits: Limits

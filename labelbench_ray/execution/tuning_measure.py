@@ -18,6 +18,7 @@ from labelbench_ray.oracles.base import Oracle
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
 from labelbench_ray.shards import spread_locally
+from labelbench_ray.storage.place import Place
 from labelbench_ray.trainers.base import TrainerNeeds
 from labelbench_ray.types import Launch, Split
 
@@ -32,7 +33,7 @@ class TuningJob:
     metric: str
     folder: Path
     """Of the search, for scratch files."""
-    features: Path
+    features: Place
     selection: Selection
     resources: Resources
 

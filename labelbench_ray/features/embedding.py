@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from labelbench_ray.features.shard_file import ShardEntry, read_entry, write_sha
 from labelbench_ray.features.stages import busy_seconds, merged
 from labelbench_ray.features.store import FeatureStore, MissingShard, OnUndecodable
 from labelbench_ray.kernels.augment import CLEAN
+from labelbench_ray.storage.place import Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class EmbedTask:
 
     keys: tuple[FeatureKey, ...]
     num_rows: int
-    store_root: Path
+    store_root: Where
     device: str = "cpu"
     threads: int = 1
 
@@ -70,7 +70,7 @@ class ShardEmbedder:
         Raises FeatureStoreError.
         """
         store = self._task.store
-        keys = [key for key in self._task.keys if read_entry(store.folder(key), shard.index) is None]
+        keys = [key for key in self._task.keys if read_entry(store.place_of(key), shard.index) is None]
         if not keys:
             return []
         began = time.perf_counter()
@@ -102,7 +102,7 @@ class ShardEmbedder:
     ) -> ShardEntry:
         self._task.store.describe(key)
         return write_shard(
-            self._task.store.folder(key),
+            self._task.store.place_of(key),
             shard.index,
             shard.first,
             np.concatenate([batch.rows[position] for batch in batches]),

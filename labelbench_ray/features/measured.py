@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labelbench_ray.features.files import read_json
 from labelbench_ray.features.key import FeatureKey
-from labelbench_ray.features.shard_file import ShardEntry, read_json
-from labelbench_ray.features.store import FeatureStore
+from labelbench_ray.features.store import KEY, FeatureStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,11 @@ class MeasuredSet:
 def measured_sets(store: FeatureStore) -> list[MeasuredSet]:
     """Every set of the store that has a shard. Raises FeatureStoreError for an entry that is cut short."""
     found = []
-    for path in sorted(store.root.glob("*/key.json")):
-        entries = [ShardEntry.parse(read_json(shard)) for shard in sorted(path.parent.glob("shard-*.json"))]
+    for _, place, entries in store.sets():
         if entries:
             found.append(
                 MeasuredSet(
-                    key=read_json(path),
+                    key=read_json(place, KEY),
                     num_rows=sum(entry.last - entry.first for entry in entries),
                     width=entries[0].width,
                     seconds=sum(entry.seconds.get("wall", 0.0) for entry in entries),

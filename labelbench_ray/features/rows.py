@@ -1,25 +1,28 @@
 """Stored features read by id, memory-mapped: the ``types.Rows`` of a complete set."""
 
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelbench_ray.features.shard_file import ShardEntry, Undecodable, map_shard
+from labelbench_ray.features.copies import AT_ONCE, local_file
+from labelbench_ray.features.shard_file import ShardEntry, Undecodable
 from labelbench_ray.features.stages import merged
+from labelbench_ray.storage.place import Place
 from labelbench_ray.types import Floats, Ids
 
 
 class StoredRows:
     """(N, D) rows of a complete set of features.
 
-    Cheap to pickle: it travels as a path with its manifest and maps the files anew where it arrives. Every process
-    compares a shard with its checksum before it first reads from it.
+    Cheap to pickle: it travels as a path or address with its manifest and maps the files anew where it arrives; what
+    lies in an object store is copied to that machine first, if nobody did yet. Every process compares a shard with its
+    checksum before it first reads from it.
     """
 
-    def __init__(self, folder: Path, entries: tuple[ShardEntry, ...]) -> None:
-        self.folder = folder
+    def __init__(self, place: Place, entries: tuple[ShardEntry, ...]) -> None:
+        self.place = place
         self.entries = entries
         self._firsts: NDArray[np.int64] = np.array([entry.first for entry in entries], np.int64)
         self._mapped: dict[int, Floats] = {}
@@ -78,9 +81,12 @@ class StoredRows:
         return taken
 
     def check(self) -> None:
-        """Compare every shard with size and checksum. Raises FeatureStoreError naming the file."""
-        for index in range(len(self.entries)):
-            self._shard(index)
+        """Compare every shard with size and checksum, here after copying it. Raises FeatureStoreError naming the file.
+
+        On a disk one after another: a trial has its own number of threads, and is not lent more.
+        """
+        with ThreadPoolExecutor(AT_ONCE if self.place.is_remote else 1) as threads:
+            list(threads.map(self._shard, range(len(self.entries))))
 
     def _part(self, index: int, first: int, last: int) -> Floats:
         offset = int(self._firsts[index])
@@ -91,8 +97,9 @@ class StoredRows:
 
     def _shard(self, index: int) -> Floats:
         if index not in self._mapped:
-            self._mapped[index] = map_shard(self.folder, self.entries[index])
+            path = local_file(self.place, self.entries[index])
+            self._mapped[index] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         return self._mapped[index]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StoredRows, (self.folder, self.entries)
+        return StoredRows, (self.place, self.entries)

@@ -76,8 +76,11 @@ class InCloud:
 
     def modified(self, name: str) -> float:
         """By the clock of the store."""
-        with self._talking() as store:
-            return float(store.head(self._key(name))["last_modified"].timestamp())
+        return float(self._head(name)["last_modified"].timestamp())
+
+    def size(self, name: str) -> int:
+        """As the store tells."""
+        return int(self._head(name)["size"])
 
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Put it; object stores keep what they have said yes to."""
@@ -144,6 +147,10 @@ class InCloud:
         from labelbench_ray.storage.snapshot import snapshot_of
 
         return snapshot_of(self, read_soon)
+
+    def _head(self, name: str) -> Any:
+        with self._talking() as store:
+            return store.head(self._key(name))
 
     def _key(self, name: str) -> str:
         return "/".join(part for part in (urlsplit(self.url).path.strip("/"), name) if part)

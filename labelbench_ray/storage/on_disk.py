@@ -57,6 +57,10 @@ class OnDisk:
         """By the clock of the file system."""
         return (self.folder / name).stat().st_mtime
 
+    def size(self, name: str) -> int:
+        """As the file system tells."""
+        return (self.folder / name).stat().st_size
+
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Written beside, then renamed.
 
@@ -116,7 +120,7 @@ class OnDisk:
 
     def _place(self, name: str, data: bytes, lasting: bool, place: Callable[[Path, Path], object]) -> None:
         path = self.folder / name
-        with _draft_beside(path) as draft:
+        with draft_beside(path) as draft:
             with draft.open("wb") as file:
                 file.write(data)
                 if lasting:
@@ -136,7 +140,7 @@ class OnDisk:
 
 
 @contextmanager
-def _draft_beside(path: Path) -> Iterator[Path]:
+def draft_beside(path: Path) -> Iterator[Path]:
     """A name in the same folder, which is made; nothing is left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{secrets.token_hex(8)}")

@@ -52,6 +52,10 @@ class Place(Protocol):
         """When a file was written, by the clock of the place, in seconds since 1970. Raises FileNotFoundError."""
         ...
 
+    def size(self, name: str) -> int:
+        """Bytes of a file. Raises FileNotFoundError."""
+        ...
+
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Make or replace a file, whole or not at all.
 
@@ -114,4 +118,4 @@ def place_at(where: Where) -> Place:
         return InCloud(str(where).rstrip("/"))
     from labelbench_ray.storage.on_disk import OnDisk
 
-    return OnDisk(Path(where))
+    return OnDisk(Path(where).expanduser())

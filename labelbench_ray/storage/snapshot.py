@@ -63,10 +63,7 @@ class Snapshot:
 
     def read(self, name: str, start: int = 0) -> bytes:
         """From this machine's copy, if the content is the same."""
-        told = self._told(name)
-        if told is None:
-            raise FileNotFoundError(f"{self.where}/{name}")
-        copy = _copy_of(f"{self.where}/{name}", told["e_tag"])
+        copy = _copy_of(f"{self.where}/{name}", self._listed(name)["e_tag"])
         try:
             return copy.read_bytes()[start:]
         except FileNotFoundError:
@@ -76,10 +73,11 @@ class Snapshot:
 
     def modified(self, name: str) -> float:
         """As listed."""
-        told = self._told(name)
-        if told is None:
-            raise FileNotFoundError(f"{self.where}/{name}")
-        return float(told["last_modified"].timestamp())
+        return float(self._listed(name)["last_modified"].timestamp())
+
+    def size(self, name: str) -> int:
+        """As listed."""
+        return int(self._listed(name)["size"])
 
     def names(self) -> list[str]:
         """As listed."""
@@ -133,6 +131,12 @@ class Snapshot:
         folder, slash, last = f"{self._at}{name}".rpartition("/")
         found = self._tree.get(folder + slash)
         return found.files.get(last) if found else None
+
+    def _listed(self, name: str) -> dict[str, Any]:
+        told = self._told(name)
+        if told is None:
+            raise FileNotFoundError(f"{self.where}/{name}")
+        return told
 
     def _below(self, prefix: str) -> Iterable[tuple[str, dict[str, Any]]]:
         here = self._tree.get(f"{self._at}{prefix}")

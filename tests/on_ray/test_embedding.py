@@ -36,7 +36,7 @@ def test_only_missing_shards_are_made_again(tmp_path):
     InProcess().embed(tasks)
     whole = checksums(tasks)
     pool = next(task for task in tasks if task.keys[0].split == "train")
-    folder = pool.store.folder(pool.keys[0])
+    folder = pool.store.place_of(pool.keys[0]).scratch
     for lost in ("manifest.json", "shard-00001.json", "shard-00001.npy"):
         (folder / lost).unlink()
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.npy")}

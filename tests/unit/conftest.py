@@ -1,6 +1,7 @@
 """Fixtures of the command line's tests."""
 
 import pytest
+from object_store import CREDENTIALS, environment, new_bucket, s3_server
 
 from labelbench_ray.cli import main
 
@@ -22,3 +23,17 @@ def call(capsys):
         return ended.value.code, out, err
 
     return run_it
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """The address of a server, for this process and those that it starts."""
+    with s3_server() as address:
+        copies = str(tmp_path_factory.mktemp("copies"))
+        with environment(AWS_ENDPOINT_URL=address, LABELBENCH_COPIES=copies, **CREDENTIALS):
+            yield address
+
+
+@pytest.fixture
+def bucket(store):
+    return new_bucket(store)

@@ -1,8 +1,8 @@
 """Measure the first round of one trial of each kind, here and now, so that a plan can say how long a grid takes.
 
-The rounds run in this process, in a temporary results folder. What they took is kept in ``calibration.json`` in the
-features folder, so that the next plan need not measure again. Views that are missing are embedded into the feature
-store, where the grid will find them.
+The rounds run in this process, in a temporary results folder. What they took is kept in ``calibration.json`` beside the
+features, so that the next plan need not measure again. Views that are missing are embedded into the feature store,
+where the grid will find them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from labelbench_ray.execution.preflight import Node, concurrency, in_words, unit
 from labelbench_ray.features.embedding import EmbedTask, embed_missing, finish
 from labelbench_ray.identity import describe, digest
 from labelbench_ray.shards import spread_locally
-from labelbench_ray.storage.place import place_at
+from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.trainers.blend import trainers_of
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import TrialKind
@@ -53,15 +53,16 @@ class Probe(NamedTuple):
         return f"{told['trainer']}{strategy} on {told['dataset']}"
 
 
-def read_calibration(features: Path) -> list[MeasuredRound]:
-    """What calibrations have measured for the feature sets of this folder. Raises FeatureStoreError."""
-    path = features / FILE
+def read_calibration(features: Where) -> list[MeasuredRound]:
+    """What calibrations have measured for the feature sets of this place. Raises FeatureStoreError."""
+    place = place_at(features)
     try:
-        return [MeasuredRound(**one) for one in json.loads(path.read_text())["rounds"]]
+        return [MeasuredRound(**one) for one in json.loads(place.read(FILE))["rounds"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FeatureStoreError(path, f"is no calibration ({error}); delete it and calibrate again") from None
+        told = f"is no calibration ({error}); delete it and calibrate again"
+        raise FeatureStoreError(f"{place.where}/{FILE}", told) from None
 
 
 def calibrate(
@@ -194,10 +195,10 @@ def _as_measured(probe: Probe, done: RoundDone, round_bytes: int, device: str) -
     )
 
 
-def _keep(features: Path, measured: MeasuredRound) -> None:
+def _keep(features: Place, measured: MeasuredRound) -> None:
     """Add a round to the file; one of the same kind is replaced."""
     before = [one for one in read_calibration(features) if _kind(one) != _kind(measured)]
-    write_json(place_at(features), FILE, {"rounds": [asdict(one) for one in [*before, measured]]})
+    write_json(features, FILE, {"rounds": [asdict(one) for one in [*before, measured]]})
 
 
 def _kind(one: MeasuredRound) -> Sequence[object]:

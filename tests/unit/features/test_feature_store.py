@@ -3,7 +3,6 @@ import errno
 import json
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelbench_ray.errors import FeatureStoreError, UndecodableImageError
-from labelbench_ray.features.shard_file import Undecodable, entry_path, shard_path, write_shard
+from labelbench_ray.features.shard_file import Undecodable, entry_name, shard_name, write_shard
 from labelbench_ray.features.store import FeatureStore, MissingShard
 from labelbench_ray.seeding import stream
+from labelbench_ray.storage.on_disk import OnDisk
 
 ROWS = stream(0, "rows").standard_normal((100, 6)).astype(np.float16)
 
@@ -22,7 +22,11 @@ ROWS = stream(0, "rows").standard_normal((100, 6)).astype(np.float16)
 def put(store, key, shard, rows=ROWS, **changes):
     asked = {"dtype": key.stored_dtype, "weights": "w", "made_with": "cpu", **changes}
     store.describe(key)
-    return write_shard(store.folder(key), shard.index, shard.first, rows[shard.first : shard.last], **asked)
+    return write_shard(store.place_of(key), shard.index, shard.first, rows[shard.first : shard.last], **asked)
+
+
+def file_of(store, key, name):
+    return store.place_of(key).scratch / name
 
 
 def filled(root, key=None, rows=ROWS, **changes):
@@ -38,7 +42,7 @@ def test_missing_shards_are_those_without_an_entry(tmp_path):
     assert store.missing_shards(key, 100) == all_shards
     put(store, key, all_shards[1])
     put(store, key, all_shards[2])
-    entry_path(store.folder(key), 2).unlink()  # killed between the two renames
+    file_of(store, key, entry_name(2)).unlink()  # killed between the two renames
     assert store.missing_shards(key, 100) == [all_shards[0], *all_shards[2:]]
     assert not store.is_complete(key)
 
@@ -85,7 +89,7 @@ def test_pickled_rows_are_small(tmp_path):
 def test_a_changed_shard_is_an_error_naming_the_file(tmp_path, change):
     store, key = filled(tmp_path)
     travelling = pickle.dumps(store.finish(key, 100))
-    path = shard_path(store.folder(key), 2)
+    path = file_of(store, key, shard_name(2))
     spoil(path, change)
     for read in (
         lambda: store.open(key, 100),
@@ -116,7 +120,7 @@ def spoil(path, change):
 
 def test_a_shard_cut_short_is_not_silently_made_anew(tmp_path):
     store, key = filled(tmp_path)
-    spoil(shard_path(store.folder(key), 1), "cut")
+    spoil(file_of(store, key, shard_name(1)), "cut")
     with pytest.raises(FeatureStoreError, match=r"shard-00001.npy: has \d+ bytes instead of \d+; delete this file"):
         store.missing_shards(key, 100)
 
@@ -124,7 +128,7 @@ def test_a_shard_cut_short_is_not_silently_made_anew(tmp_path):
 @pytest.mark.parametrize("content", ["{", '{"index": 0}', "[]"])
 def test_a_broken_entry_is_an_error_naming_the_file(tmp_path, content):
     store, key = filled(tmp_path)
-    entry_path(store.folder(key), 3).write_text(content)
+    file_of(store, key, entry_name(3)).write_text(content)
     with pytest.raises(FeatureStoreError, match=r"shard-00003\.json"):
         store.missing_shards(key, 100)
 
@@ -133,7 +137,7 @@ def test_a_broken_entry_is_an_error_naming_the_file(tmp_path, content):
 def test_a_broken_manifest_is_an_error_naming_the_file(tmp_path, content):
     store, key = filled(tmp_path)
     store.finish(key, 100)
-    (store.folder(key) / "manifest.json").write_text(content.replace("KEY", key.fingerprint()))
+    file_of(store, key, "manifest.json").write_text(content.replace("KEY", key.fingerprint()))
     with pytest.raises(FeatureStoreError, match=r"manifest\.json"):
         store.open(key)
 
@@ -215,17 +219,17 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path, monkeypa
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(FeatureStoreError, match=r"shard-00000.npy: cannot be written .*No space left"):
         put(store, key, MissingShard(0, 0, 32))
-    assert [path.name for path in store.folder(key).iterdir()] == ["key.json"]
+    assert [path.name for path in store.place_of(key).scratch.iterdir()] == ["key.json"]
 
 
 def test_a_manifest_that_the_disk_does_not_give_is_not_called_spoilt(tmp_path, monkeypatch):
     store, key = filled(tmp_path)
     store.finish(key, 100)
 
-    def silent(path):
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+    def silent(place, name):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
 
-    monkeypatch.setattr(Path, "read_text", silent)
+    monkeypatch.setattr(OnDisk, "read", silent)
     with pytest.raises(
         FeatureStoreError, match=f"manifest.json: cannot be read .{os.strerror(errno.ESTALE)}"
     ) as raised:
@@ -267,7 +271,7 @@ def test_a_removed_set_is_gone_and_others_stay(tmp_path):
 
 def test_leftovers_of_killed_processes_go_when_they_are_old(tmp_path):
     store, key = filled(tmp_path)
-    young, old = (store.folder(key) / f"shard-00000.npy.{name}.tmp" for name in ("1-a", "2-b"))
+    young, old = (file_of(store, key, f".{digit * 16}") for digit in "ab")
     for path in (young, old):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -279,7 +283,7 @@ def test_leftovers_of_killed_processes_go_when_they_are_old(tmp_path):
 def test_the_manifest_is_plain_data(tmp_path):
     store, key = filled(tmp_path)
     rows = store.finish(key, 100)
-    manifest = json.loads((store.folder(key) / "manifest.json").read_text())
+    manifest = json.loads(file_of(store, key, "manifest.json").read_text())
     assert manifest["key"] == key.told()
     assert [shard["checksum"] for shard in manifest["shards"]] == [entry.checksum for entry in rows.entries]
     assert set(manifest["shards"][0]) == {field.name for field in dataclasses.fields(rows.entries[0])}

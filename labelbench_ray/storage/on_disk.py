@@ -59,7 +59,10 @@ class OnDisk:
 
     def size(self, name: str) -> int:
         """As the file system tells."""
-        return (self.folder / name).stat().st_size
+        try:
+            return (self.folder / name).stat().st_size
+        except NotADirectoryError as error:  # something else has the folder's name
+            raise FileNotFoundError(*error.args) from None
 
     def write(self, name: str, data: bytes, *, lasting: bool = False) -> None:
         """Written beside, then renamed.

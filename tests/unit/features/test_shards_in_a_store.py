@@ -80,13 +80,19 @@ def test_a_machine_gets_each_shard_once_and_the_one_that_made_it_never(root, on_
 
 
 def test_processes_of_a_machine_that_ask_at_once_get_each_shard_once(made_elsewhere, on_disk):
-    with SPAWN.Pool(3) as pool:
-        found = pool.map(rows_of, [made_elsewhere] * 6, chunksize=1)
+    with SPAWN.Pool(3, initializer=meet_at, initargs=(SPAWN.Barrier(3),)) as pool:
+        found = pool.map(rows_when_all_are_there, [made_elsewhere] * 3, chunksize=1)
     assert all(np.array_equal(rows, on_disk) for rows in found)
     assert sorted(shards_sent(made_elsewhere).values()) == [1, 1, 1, 1]
 
 
-def rows_of(root):
+def meet_at(barrier):
+    global everyone  # a barrier is handed to a process at its start, not with its work
+    everyone = barrier
+
+
+def rows_when_all_are_there(root):
+    everyone.wait(60)
     return opened(root).slice(0, 100)
 
 

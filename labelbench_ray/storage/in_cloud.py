@@ -188,8 +188,11 @@ def write_whole(path: Path, data: bytes) -> None:
     """Make or replace a file of this machine, whole or not at all, whoever else does the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{secrets.token_hex(8)}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _store(url: str) -> Any:

@@ -4,6 +4,7 @@ A ledger of a thousand trials is looked at through tens of thousands of names. A
 and cost money; a listing tells of a thousand at a time, and says of each by a tag whether it has changed.
 """
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -68,7 +69,8 @@ class Snapshot:
             return copy.read_bytes()[start:]
         except FileNotFoundError:
             data, tag = self.place.read_tagged(name)  # newer than the listing, perhaps
-            write_whole(_copy_of(f"{self.where}/{name}", tag), data)
+            with contextlib.suppress(OSError):  # a full disk of this machine costs requests, and no answer
+                write_whole(_copy_of(f"{self.where}/{name}", tag), data)
             return data[start:]
 
     def modified(self, name: str) -> float:

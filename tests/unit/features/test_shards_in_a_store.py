@@ -200,6 +200,16 @@ def test_a_full_disk_of_this_machine_is_told_in_a_line_and_tried_again(made_else
     assert list(place.scratch.glob(".*.draft")) == []
 
 
+def test_a_disk_that_is_full_while_a_shard_is_made_is_told_by_the_folder_that_may_be_moved(root, monkeypatch):
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(FeatureStoreError, match=r"shard-00000.npy: cannot be kept in .*/here/.* set LABELBENCH_COPIES"):
+        embedded(root)
+    assert [path.name for path in copy_of(root, 0).parent.iterdir()] == []
+
+
 def test_a_store_that_does_not_answer_is_told_in_a_line(made_elsewhere, monkeypatch):
     store = FeatureStore(made_elsewhere)
     watch(monkeypatch, made_elsewhere, lambda verb, name, nth: True)

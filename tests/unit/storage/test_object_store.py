@@ -1,6 +1,8 @@
 """Object stores: what they cost, and what happens when they fail."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from object_store import Flaky
@@ -36,6 +38,18 @@ def test_a_moment_asks_once_for_what_has_not_changed(bucket, watched):
     assert again.read("trials/3/status.json") == b"changed"
     assert (store.requests["list"], store.requests["get"]) == (2, 21)
     assert now.read("trials/3/status.json") == b"3", "a moment does not change"
+
+
+def test_a_moment_is_read_where_this_machine_has_no_space_for_copies(bucket, watched, monkeypatch):
+    def no_space(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = place_at(bucket)
+    place.write("status.json", b"done")
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    store, now = watched(), place.now("*.json")
+    assert [now.read("status.json") for _ in range(3)] == [b"done"] * 3
+    assert store.requests["get"] == 4
 
 
 def test_a_lost_answer_to_a_write_is_no_refusal(bucket):

@@ -73,6 +73,12 @@ class DataError(LabelBenchError):
     template = "dataset {0}: {1}"
 
 
+class LabelsError(LabelBenchError):
+    """Labels that a user brings and that do not fit the pool: (file, what is wrong and what to do)."""
+
+    template = "labels {0}: {1}"
+
+
 class UndecodableImageError(LabelBenchError):
     """An image that cannot be decoded: (data set, split, id, source, reason)."""
 

@@ -271,7 +271,7 @@ def _buy(
             ids_L=pool.ids_L,
             labels_L=pool.labels_L,
             excluded_ids=pool.excluded_ids,
-            spread=inputs.make_spread(_shard_rows(strategy.needs, inputs, pool, scores)),
+            spread=inputs.make_spread(shard_rows(strategy.needs, inputs, pool, scores)),
             task=inputs.task,
             width=scores.width if strategy.needs.embeddings else 0,
             last_layer=fitted.last_layer if strategy.needs.last_layer else None,
@@ -297,7 +297,8 @@ def _try_batch(
     return accuracy_after
 
 
-def _shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:
+def shard_rows(needs: Any, inputs: TrialInputs, pool: Pool, scores: Scores) -> list[ShardRows]:
+    """What the workers of a selection see: each its own rows, and only the scores that the strategy declared."""
     taken = np.sort(np.concatenate([pool.ids_L, pool.excluded_ids]))
     shards = cut_into_shards(pool.num_rows, scores.tile_rows, inputs.shards)
     return [

@@ -29,8 +29,9 @@ app = App(
     help_format="markdown",
 )
 STUDY = Group("Run a study", sort_key=1)
-RESULTS = Group("Look at results", sort_key=2)
-LOOK = Group("Look things up", sort_key=3)
+OWN = Group("Label data of your own", sort_key=2)
+RESULTS = Group("Look at results", sort_key=3)
+LOOK = Group("Look things up", sort_key=4)
 
 File = Annotated[Path, Parameter(help="Experiment file (YAML).")]
 Set = Annotated[

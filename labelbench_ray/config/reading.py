@@ -25,6 +25,11 @@ def read_spec(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise SpecError(str(path), f"is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(spec, dict):
         raise SpecError(str(path), "should hold `key: value` lines at the top")
+    return with_overrides(spec, overrides)
+
+
+def with_overrides(spec: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain data with ``key=value`` overrides applied and ``${VARIABLE}`` filled in."""
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign or not key:

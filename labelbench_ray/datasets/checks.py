@@ -63,7 +63,7 @@ def refuse_class_without_pool_example(dataset: str, labels_train: Labels, class_
         )
 
 
-def checked_vectors(dataset: str, split: Split, raw: Any, num_labels: int, width: int | None) -> Floats:
+def checked_vectors(dataset: str, split: str, raw: Any, num_labels: int, width: int | None) -> Floats:
     """(N, D) vectors as stored. Raises DataError naming the split, and the row where there is one, that is wrong.
 
     ``width`` is D of the splits seen before, or None for the first.

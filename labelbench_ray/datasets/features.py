@@ -139,7 +139,7 @@ def _read_npz(path: Path) -> _Parts:
             arrays = {key: file[key] for key in (*wanted, "class_names") if key in file.files}
             known = ", ".join(file.files)
     except Exception as error:  # not a zip, cut short, or an array of Python objects
-        raise DataError(name, f"{path} cannot be read ({_what_is_wrong(path, error)}); expected {_LAYOUT}") from error
+        raise DataError(name, f"{path} cannot be read ({why_not_read(path, error)}); expected {_LAYOUT}") from error
     parts: list[Split] = [split for split in SPLITS if split != "val" or {"val_features", "val_labels"} & set(arrays)]
     for key in (f"{part}_{what}" for part in parts for what in ("features", "labels")):
         if key not in arrays:
@@ -152,7 +152,7 @@ def _read_npz(path: Path) -> _Parts:
     )
 
 
-def _what_is_wrong(path: Path, error: Exception) -> str:
+def why_not_read(path: Path, error: Exception) -> str:
     """Why numpy does not read it: its own words speak of pickles wherever they find no archive."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -164,7 +164,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
 def _read_parquet(path: Path) -> _Parts:
     name = FeatureFile.name
     table = read_columns(name, path, ["features", "label", "split"])
-    vectors_ND, labels_N = _matrix(table["features"]), table["label"].to_numpy()
+    vectors_ND, labels_N = matrix_of(table["features"]), table["label"].to_numpy()
     given = {split: rows for split, rows in rows_by_split(name, "split", table["split"]).items() if len(rows)}
     return (
         {split: vectors_ND[rows] for split, rows in given.items()},
@@ -173,7 +173,7 @@ def _read_parquet(path: Path) -> _Parts:
     )
 
 
-def _matrix(column: Any) -> Floats:
+def matrix_of(column: Any) -> Floats:
     """(N, D) from a column of lists. Raises DataError naming the first row of another width."""
     import pyarrow as pa
     import pyarrow.compute as pc

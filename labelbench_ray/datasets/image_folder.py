@@ -97,11 +97,12 @@ def class_folders(split_folder: Path) -> list[Path]:
 
 def list_images(split_folder: Path) -> list[str]:
     """Paths of a split's images relative to the data set, ``train/cat/1.jpg``, sorted by code point."""
-    found = (file for folder in class_folders(split_folder) for file in _image_files(folder))
+    found = (file for folder in class_folders(split_folder) for file in image_files(folder))
     return sorted(file.relative_to(split_folder.parent).as_posix() for file in found)
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every image below a folder, by its suffix; hidden files are passed over."""
     for where, _, names in os.walk(folder, followlinks=True):
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:

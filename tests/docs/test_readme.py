@@ -49,7 +49,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_table_lists_exactly_the_commands():
     listed = re.findall(r"^\| `labelbench (\w+)[^|]*` \| .+ \|$", section(README, "Commands"), flags=re.MULTILINE)
-    expected = "run plan embed tune stop status logs report sync ui list show validate doctor"
+    expected = "run plan embed tune stop select status logs report sync ui list show validate doctor"
     assert listed == expected.split()
     assert sorted(listed) == sorted(COMMANDS)
 

@@ -1,0 +1,54 @@
+"""What a strategy reads: a head trained on the labels there are, or the features as they are."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from labelbench_ray.api.selecting.asking import Asked
+from labelbench_ray.api.selecting.pool import OwnPool
+from labelbench_ray.benchmark.kept_scores import KeptProbabilities
+from labelbench_ray.benchmark.loop import KEPT_SHARE, TrialInputs, training_data
+from labelbench_ray.pool import Pool
+from labelbench_ray.shards import Scores
+from labelbench_ray.trainers.scores import Head, HeadScores
+
+
+class Model(NamedTuple):
+    """What is known of every row of the pool."""
+
+    inputs: TrialInputs
+    scores: Scores
+    is_trained: bool
+    """False where there are no labels of two classes: then the probabilities say nothing."""
+
+
+def fit(pool: OwnPool, labelled: Pool, class_names: tuple[str, ...], asked: Asked) -> Model:
+    """Train on these labels. Raises TrainingError."""
+    inputs = replace(pool.inputs, class_names=class_names)
+    if labelled.num_labeled == 0 or len(class_names) < 2:
+        return Model(inputs, _features_alone(pool, asked), is_trained=False)
+    with tempfile.TemporaryDirectory() as work_dir:
+        data = training_data(
+            inputs,
+            asked.trainer,
+            labelled,
+            tile_rows=asked.selection.tile_rows,
+            work_dir=Path(work_dir),
+            seed=asked.seed,
+            round_index=0,
+        )
+        scores = asked.trainer.fit(data).scores["train"]
+    return Model(inputs, KeptProbabilities(scores, inputs.memory_bytes // KEPT_SHARE), is_trained=True)
+
+
+def _features_alone(pool: OwnPool, asked: Asked) -> Scores:
+    """Standardised features, which a linear head reads, under a head of zeros: all that is known without labels."""
+    from labelbench_ray.trainers.standardisation import pool_standardisation
+
+    standardise = pool_standardisation(asked.trainer.name, pool.rows, pool.excluded_ids)
+    nothing = np.zeros((1, pool.rows.shape[1]), np.float32), np.zeros(1, np.float32)
+    head = Head(standardise.mean_D, standardise.scale_D, (nothing,))
+    return HeadScores(pool.rows, head, asked.selection.tile_rows)

@@ -1,0 +1,105 @@
+"""The command that chooses what to label next on a pool of one's own: select."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from labelbench_ray.cli.app import DEFAULT_FEATURES, OWN, Set, app, tell
+
+FewLabels = Annotated[
+    list[Path] | None,
+    Parameter(
+        name="--labels",
+        help="CSV with the columns id,label, or a JSON export of Label Studio; may be repeated. Rows without a label "
+        "are passed over. Leave it out to begin.",
+        negative="",
+        consume_multiple=False,
+    ),
+]
+
+
+@app.command(group=OWN)
+def select(
+    *,
+    features: Annotated[
+        Path,
+        Parameter(
+            help="The pool: .npz (array features, perhaps id), .parquet (columns features, perhaps id), a folder of "
+            "images, or a folder of stored features."
+        ),
+    ],
+    out: Annotated[Path, Parameter(help="What to label: .csv (id,rank,score,reason), or .json for Label Studio.")],
+    budget: Annotated[int, Parameter(help="How many rows to choose.")],
+    labels: FewLabels = None,
+    classes: Annotated[
+        Path | None, Parameter(help="Text file with every class, one a line. Default: those that labels name.")
+    ] = None,
+    strategy: Annotated[
+        str, Parameter(help="A name from `labelbench list strategy`, or auto: by how many labels there are.")
+    ] = "auto",
+    trainer: Annotated[str, Parameter(help="The head that is trained on the labels: linear or shallow.")] = "linear",
+    encoder: Annotated[str | None, Parameter(help="What embeds images: pixels, timm, open_clip.")] = None,
+    rounds: Annotated[
+        Path | None,
+        Parameter(help="File that keeps a batch which is asked in rounds (galaxy, direct). Made if it is not there."),
+    ] = None,
+    images: Annotated[
+        Path | None, Parameter(help="Contact sheet of the chosen images: .html (self-contained) or .png.")
+    ] = None,
+    image_prefix: Annotated[
+        str | None,
+        Parameter(help="For Label Studio: what comes before an image's path. Default: its own disk's files."),
+    ] = None,
+    seed: Annotated[int, Parameter(help="Of whatever is drawn. The same seed and labels choose the same.")] = 0,
+    set_: Set = None,
+    store: Annotated[Path, Parameter(help="Folder of stored embeddings: each pool is embedded once.")] = (
+        DEFAULT_FEATURES
+    ),
+    force: Annotated[bool, Parameter(help="Overwrite what is there.", negative="")] = False,
+) -> int:
+    """Choose which rows of your own pool to label next. Nothing is uploaded: all work is done on this machine.
+
+    A head is trained on the labels there are, the strategy reads it, and the ids it chose are written with rank, score
+    and reason, the most wanted first. Label them, add `id,label` lines to the labels (or a second file), run it again.
+    Ids are row numbers from 0 unless the pool has ids; an image's id is its path in the folder.
+
+    `galaxy` and `direct` ask in rounds: with `--rounds batch.json` the first questions are written; run the very same
+    command with the answers added to the labels, and it asks on, until the batch is answered. `galaxy` asks one by one
+    unless `--set strategy.rounds_per_batch=10`.
+
+    `--set` changes parts: `trainer.weight_decay=0.1`, `encoder.model=NAME`, `selection.threads=8`, `resources.gpus=1`.
+
+    Example: `labelbench select --features pool.npz --labels labels.csv --strategy badge --budget 200 --out next.csv`
+    """
+    from labelbench_ray.api.selecting import contact_sheet, writing
+    from labelbench_ray.api.selecting.asking import Asked
+    from labelbench_ray.api.selecting.choosing import choose
+
+    writing.check_out("--out", out, writing.FORMATS, force=force)
+    if images is not None:
+        writing.check_out("--images", images, contact_sheet.FORMATS, force=force)
+        contact_sheet.check_pool(features)
+    asked = Asked.of(
+        budget=budget, seed=seed, strategy=strategy, trainer=trainer, encoder=encoder, overrides=set_ or []
+    )
+    choice = choose(features, labels or [], asked, classes=classes, rounds=rounds, stored=store, tell=tell)
+    if rounds is not None:
+        tell(_how_far(choice, budget, rounds))
+    if not choice.picks:
+        return 0
+    writing.write(choice, out, image_prefix)
+    if images is not None:
+        contact_sheet.write_sheet(choice, images)
+        tell(f"contact sheet: {images}")
+    print(f"{len(choice.picks):,} rows to label, chosen by {choice.strategy.name}: {out}")
+    return 0
+
+
+def _how_far(choice: Any, budget: int, rounds: Path) -> str:
+    answered = f"{choice.num_answered:,} of {budget:,} questions of this batch are answered"
+    if not choice.picks:
+        return (
+            f"{answered}: it is complete, and nothing was written; begin the next one with another file than {rounds}"
+        )
+    return f"{answered}; add the answers to the labels and run the same command with --force"

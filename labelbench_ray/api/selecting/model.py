@@ -13,6 +13,7 @@ from labelbench_ray.benchmark.kept_scores import KeptProbabilities
 from labelbench_ray.benchmark.loop import KEPT_SHARE, TrialInputs, training_data
 from labelbench_ray.pool import Pool
 from labelbench_ray.shards import Scores
+from labelbench_ray.trainers.base import Fitted
 from labelbench_ray.trainers.scores import Head, HeadScores
 
 
@@ -21,15 +22,20 @@ class Model(NamedTuple):
 
     inputs: TrialInputs
     scores: Scores
-    is_trained: bool
-    """False where there are no labels of two classes: then the probabilities say nothing."""
+    fitted: Fitted | None
+    """None where there are no labels of two classes: then the probabilities say nothing."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the probabilities say anything."""
+        return self.fitted is not None
 
 
 def fit(pool: OwnPool, labelled: Pool, class_names: tuple[str, ...], asked: Asked) -> Model:
     """Train on these labels. Raises TrainingError."""
     inputs = replace(pool.inputs, class_names=class_names)
     if labelled.num_labeled == 0 or len(class_names) < 2:
-        return Model(inputs, _features_alone(pool, asked), is_trained=False)
+        return Model(inputs, _features_alone(pool, asked), fitted=None)
     with tempfile.TemporaryDirectory() as work_dir:
         data = training_data(
             inputs,
@@ -40,8 +46,8 @@ def fit(pool: OwnPool, labelled: Pool, class_names: tuple[str, ...], asked: Aske
             seed=asked.seed,
             round_index=0,
         )
-        scores = asked.trainer.fit(data).scores["train"]
-    return Model(inputs, KeptProbabilities(scores, inputs.memory_bytes // KEPT_SHARE), is_trained=True)
+        fitted = asked.trainer.fit(data)
+    return Model(inputs, KeptProbabilities(fitted.scores["train"], inputs.memory_bytes // KEPT_SHARE), fitted)
 
 
 def _features_alone(pool: OwnPool, asked: Asked) -> Scores:

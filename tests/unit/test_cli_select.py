@@ -1,0 +1,277 @@
+"""`labelbench select` as a new user types it: vectors, images, labels, rounds, mistakes."""
+
+import csv
+import json
+import random
+
+import numpy as np
+import pytest
+from dataset_files import encode, noise_image
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+CLASSES = ("ant", "bee")
+
+
+def truth(row):
+    return CLASSES[row % 2]
+
+
+def write_labels(path, rows):
+    path.write_text("id,label\n" + "".join(f"{row},{truth(row)}\n" for row in rows))
+    return path
+
+
+def read_out(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Two blobs, of which every second row is the other's."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    features[1::2] += 2
+    np.savez(tmp_path / "pool.npz", features=features)
+    return tmp_path / "pool.npz"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    return write_labels(tmp_path / "labels.csv", range(12))
+
+
+@pytest.fixture
+def select(call, pool, labels):
+    def run_it(*words, out="next.csv", budget=5):
+        return call("select", "--features", pool, "--budget", budget, "--out", out, *words)
+
+    return run_it
+
+
+@pytest.mark.parametrize("strategy", ["random", "margin", "confidence", "entropy", "coreset", "badge", "bait"])
+def test_every_strategy_of_one_go_writes_distinct_unlabelled_rows(select, labels, tmp_path, strategy):
+    code, out, _ = select("--labels", labels, "--strategy", strategy)
+    rows = read_out(tmp_path / "next.csv")
+    assert (code, out) == (0, f"5 rows to label, chosen by {strategy}: next.csv\n")
+    assert list(rows[0]) == ["id", "rank", "score", "reason"]
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
+    chosen = {int(row["id"]) for row in rows}
+    assert len(chosen) == 5
+    assert chosen <= set(range(12, 60))
+    assert all(row["reason"] for row in rows)
+
+
+def test_the_order_of_labels_and_the_number_of_threads_change_nothing(select, labels, tmp_path):
+    select("--labels", labels, "--strategy", "badge")
+    shuffled = list(range(12))
+    random.Random(0).shuffle(shuffled)
+    again = write_labels(tmp_path / "shuffled.csv", shuffled)
+    settings = ["--set", "selection.threads=2", "--set", "selection.shards=2", "--set", "selection.tile_rows=4096"]
+    assert select("--labels", again, "--strategy", "badge", *settings, out="again.csv")[0] == 0
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "next.csv").read_bytes()
+
+
+def test_margins_ascend_and_are_told(select, labels, tmp_path):
+    select("--labels", labels, "--strategy", "margin")
+    rows = read_out(tmp_path / "next.csv")
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores)
+    assert rows[0]["reason"].startswith(f"margin {scores[0]:.3g}; ")
+
+
+def test_labels_of_a_study_in_the_file_are_not_read(call, pool, labels, tmp_path):
+    features = np.load(pool)["features"]
+    np.savez(tmp_path / "study.npz", train_features=features, train_labels=np.full(60, np.nan))
+    for name in ("pool", "study"):
+        words = ["--features", f"{name}.npz", "--labels", labels, "--strategy", "badge", "--budget", 5]
+        assert call("select", *words, "--out", f"{name}.csv")[0] == 0
+    assert (tmp_path / "pool.csv").read_bytes() == (tmp_path / "study.csv").read_bytes()
+
+
+def test_without_labels_coverage_goes_and_probabilities_do_not(select, tmp_path):
+    code, _, err = select()
+    assert code == 0
+    assert "there is no label yet" in err
+    code, _, err = select("--strategy", "margin", "--force")
+    assert code == 2
+    assert "begin with one that does not: " in err
+    assert "coreset" in err
+    assert "random" in err
+    assert "galaxy" not in err
+
+
+def test_nothing_is_overwritten_unless_forced(select, tmp_path):
+    (tmp_path / "next.csv").write_text("mine")
+    code, _, err = select("--strategy", "random")
+    assert (code, (tmp_path / "next.csv").read_text()) == (2, "mine")
+    assert err == "error: --out: next.csv is there already; name another file, or overwrite it with --force\n"
+    assert select("--strategy", "random", "--force")[0] == 0
+    assert len(read_out(tmp_path / "next.csv")) == 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("60,ant", "line 2: id '60' is not in the pool pool.npz. Ids are row numbers, 0 to 59."),
+        ("-1,ant", "id '-1' is not in the pool"),
+        ("1.0,ant", "id '1.0' is not in the pool"),
+        ("3,ant\n3,bee", "line 3 says 'bee' of id '3', line 2 of labels.csv says 'ant'; keep the right one"),
+        ("3,ant", "all labels are 'ant'; name the others with --classes FILE"),
+    ],
+    ids=["unknown", "negative", "no integer", "contradicting", "one class"],
+)
+def test_wrong_labels_are_one_line_and_2(select, tmp_path, labels, lines, told):
+    labels.write_text(f"id,label\n{lines}\n")
+    code, out, err = select("--labels", labels, "--strategy", "margin")
+    assert (code, out, err.count("\n")) == (2, "", 2)
+    assert told in err.splitlines()[1]
+    assert not (tmp_path / "next.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--budget", 49], "--budget: 49 is more than the 48 rows left (60 rows, 12 labelled)"),
+        (["--budget", 0], "--budget: must be at least 1, got 0"),
+        (["--strategy", "badg"], "Did you mean: badge?"),
+        (["--strategy", "galaxy"], "--rounds: galaxy wants answers in the middle of a batch"),
+        (["--strategy", "badge", "--rounds", "b.json"], "--rounds: badge chooses a whole batch at once; leave it out"),
+        (["--trainer", "finetune"], "--trainer: finetune trains on images"),
+        (["--set", "strateg.first=drawn"], "Did you mean: strategy?"),
+        (["--images", "next.html"], "--images: pool.npz holds vectors, of which no picture can be drawn"),
+        (["--features", "nowhere.npz"], "nothing at "),
+        (["--labels", "nowhere.csv"], "labels nowhere.csv: cannot be read (No such file or directory)"),
+        (["--out", "next.xlsx"], "--out: next.xlsx should end in .csv or .json"),
+    ],
+    ids=lambda part: " ".join(map(str, part)) if isinstance(part, list) else "",
+)
+def test_a_mistake_is_one_line_and_2(call, pool, labels, words, told):
+    usual = {"--features": pool, "--labels": labels, "--out": "next.csv", "--budget": 5, "--strategy": "margin"}
+    usual |= dict(zip(words[::2], words[1::2], strict=True))
+    code, out, err = call("select", *(word for pair in usual.items() for word in pair))
+    assert (code, out) == (2, "")
+    assert told in err.splitlines()[-1]
+    assert err.count("error: ") == 1
+
+
+@pytest.mark.parametrize("strategy", ["margin", "coreset"])
+def test_a_pool_of_equal_rows_is_refused_but_by_chance(call, labels, tmp_path, strategy):
+    np.savez(tmp_path / "equal.npz", features=np.ones((60, 4), np.float32))
+    words = ["--features", "equal.npz", "--labels", labels, "--budget", 5, "--out", "next.csv"]
+    code, _, err = call("select", *words, "--strategy", strategy)
+    assert code == 2
+    assert "all 60 rows are equal" in err.splitlines()[-1]
+    assert call("select", *words, "--strategy", "random")[0] == 0
+
+
+def test_galaxy_asks_on_with_the_answers_until_the_batch_is_complete(select, labels, tmp_path):
+    answers, asked = write_labels(tmp_path / "answers.csv", []), []
+    words = ["--labels", labels, "--labels", answers, "--strategy", "galaxy", "--rounds", "batch.json", "--force"]
+    words += ["--set", "strategy.rounds_per_batch=3"]
+    for _ in range(3):
+        assert select(*words, budget=6)[0] == 0
+        first = (tmp_path / "next.csv").read_bytes()
+        assert select(*words, budget=6)[0] == 0
+        assert (tmp_path / "next.csv").read_bytes() == first, "asked again, it asks the same"
+        asked += [int(row["id"]) for row in read_out(tmp_path / "next.csv")]
+        write_labels(answers, asked)
+    (tmp_path / "next.csv").unlink()
+    code, out, err = select(*words, budget=6)
+    assert (code, out) == (0, "")
+    assert "6 of 6 questions of this batch are answered: it is complete" in err
+    assert not (tmp_path / "next.csv").exists()
+    assert len(set(asked)) == 6
+
+
+def test_the_questions_of_a_batch_are_those_of_a_metered_oracle(select, labels, pool, tmp_path):
+    """Asked one by one through files, or all at once by whoever knows the answers."""
+    everything = write_labels(tmp_path / "all.csv", range(60))
+    words = ["--strategy", "direct", "--rounds", "batch.json", "--force", "--set", "strategy.parallel_labels=2"]
+    assert select("--labels", labels, *words, budget=8)[0] == 0
+    code, _, err = select("--labels", everything, *words, budget=8)
+    assert (code, "8 of 8 questions" in err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--budget", 7], "batch.json began with another budget: 6, now 7"),
+        (["--seed", 1], "batch.json began with another seed: 0, now 1"),
+        (["--labels", "gone.csv"], "began with label 'ant' of id '0', which is None now"),
+    ],
+)
+def test_a_batch_goes_on_as_it_began_or_not_at_all(call, pool, labels, tmp_path, words, told):
+    usual = {"--features": pool, "--labels": labels, "--out": "q.csv", "--budget": 6, "--strategy": "galaxy"}
+    usual |= {"--rounds": "batch.json"}
+    assert call("select", *(word for pair in usual.items() for word in pair))[0] == 0
+    write_labels(tmp_path / "gone.csv", range(1, 12))
+    usual |= dict(zip(words[::2], words[1::2], strict=True))
+    code, _, err = call("select", *(word for pair in usual.items() for word in pair), "--force")
+    assert code == 2
+    assert told in err
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(8):
+        file = tmp_path / "photos" / f"day {number % 2}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(noise_image(number), "PNG"))
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no image")
+    return tmp_path / "photos"
+
+
+def test_images_are_embedded_once_and_drawn(call, photos, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,label\nday 0/0.png,<b>cat\nday 1/1.png,dog\nday 0/2.png,dog\n")
+    words = ["--features", photos, "--encoder", "pixels", "--labels", labels, "--budget", 3, "--strategy", "margin"]
+    code, _, err = call("select", *words, "--out", "a.csv", "--images", "a.html")
+    assert code == 0
+    assert "storing 9 rows by pixels" in err
+    assert "1 images cannot be decoded and are left out; the first is broken.jpg" in err
+    page = (tmp_path / "a.html").read_text()
+    ids = [row["id"] for row in read_out(tmp_path / "a.csv")]
+    assert page.count("<figure>") == 3
+    assert all(f'alt="{id_}"' in page for id_ in ids)
+    assert "&lt;b&gt;cat" in page
+    assert "<b>cat" not in page
+    assert "http" not in page
+    code, _, err = call("select", *words, "--out", "a.json", "--images", "a.png")
+    assert (code, "storing" in err) == (0, False)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    tasks = json.loads((tmp_path / "a.json").read_text())
+    assert [task["data"]["id"] for task in tasks] == ids
+    assert tasks[0]["data"]["image"].startswith("/data/local-files/?d=photos/day%20")
+
+
+def test_images_want_an_encoder(call, photos):
+    code, _, err = call("select", "--features", photos, "--budget", 2, "--out", "a.csv")
+    assert code == 2
+    assert "--encoder: photos holds images: say by which encoder" in err
+
+
+def test_stored_features_are_a_pool(call, photos, tmp_path):
+    call("select", "--features", photos, "--encoder", "pixels", "--budget", 2, "--out", "a.csv", "--strategy", "random")
+    (stored,) = (tmp_path / "features").iterdir()
+    code, _, _ = call("select", "--features", stored, "--budget", 8, "--out", "b.csv", "--strategy", "random")
+    assert code == 0
+    assert sorted(int(row["id"]) for row in read_out(tmp_path / "b.csv")) == [1, 2, 3, 4, 5, 6, 7, 8]  # 0 is broken
+
+
+def test_label_studio_hears_its_own_tasks(select, labels, tmp_path):
+    assert select("--labels", labels, "--strategy", "badge", out="tasks.json")[0] == 0
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert [sorted(task["data"]) for task in tasks] == [["id", "rank", "reason"]] * 5
+    for task in tasks:
+        (told,) = task.pop("predictions")
+        result = {"from_name": "choice", "to_name": "text", "type": "choices"}
+        assert {key: told["result"][0][key] for key in result} == result
+        answer = {**result, "value": {"choices": [truth(int(task["data"]["id"]))]}}
+        task["annotations"] = [{"was_cancelled": False, "result": [answer]}]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    code, _, _ = select("--labels", labels, "--labels", "export.json", "--strategy", "badge", budget=43)
+    assert code == 0
+    bought = {task["data"]["id"] for task in tasks}
+    assert {row["id"] for row in read_out(tmp_path / "next.csv")} == {str(row) for row in range(12, 60)} - bought

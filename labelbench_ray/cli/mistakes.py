@@ -1,5 +1,7 @@
 """What a user is told of a wrong command line: one line that says what is wrong and where to look."""
 
+from collections.abc import Sequence
+
 from cyclopts import (
     App,
     CycloptsError,
@@ -8,6 +10,7 @@ from cyclopts import (
     UnknownOptionError,
     UnusedCliTokensError,
 )
+from cyclopts.argument import Argument
 
 from labelbench_ray.registry import did_you_mean
 
@@ -26,18 +29,34 @@ def _told(app: App, error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError) and error.unused_tokens:
         return _unknown_word(app, error.unused_tokens[0])
     if isinstance(error, UnknownOptionError):
-        asked = (error.token.keyword or error.token.value).partition("=")[0]
-        names = [name for argument in error.argument_collection for name in argument.names if name.startswith("-")]
-        if "--set" in names and _is_of_the_file(asked):
-            return f"unknown option {asked}. Of the file, it is set by `--set {asked.lstrip('-')}=VALUE`"
-        return f"unknown option {asked}.{did_you_mean(asked, [*names, *ANYWHERE])}"
+        return _unknown_option(error.token.keyword or error.token.value, error.argument_collection)
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return f"{error.unused_tokens[0]!r} is one word too many"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name = error.argument.name
-        given = error.keyword is not None or bool(error.argument.tokens)
-        return f"{name} needs a value" if given else f"{name.removeprefix('--').upper()} is missing"
+        return _missing(app, error, error.argument)
     return str(error)
+
+
+def _missing(app: App, error: MissingArgumentError, argument: Argument) -> str:
+    if error.keyword is not None or argument.tokens:
+        return f"{argument.name} needs a value"
+    if argument.field_info.kind is not argument.field_info.KEYWORD_ONLY:
+        return f"{argument.name.removeprefix('--').upper()} is missing"
+    # Where an option is missing, other mistakes were not looked at yet, and may be why.
+    stray = error.unused_tokens or []
+    for word in stray:
+        if word.startswith("-"):
+            command = app[(error.command_chain or ())[0]]
+            return _unknown_option(word, command.assemble_argument_collection())
+    return f"{stray[0]!r} is one word too many" if stray else f"{argument.name} is missing"
+
+
+def _unknown_option(word: str, arguments: Sequence[Argument]) -> str:
+    asked = word.partition("=")[0]
+    names = [name for argument in arguments for name in argument.names if name.startswith("-")]
+    if "file" in {argument.field_info.name for argument in arguments} and _is_of_the_file(asked):
+        return f"unknown option {asked}. Of the file, it is set by `--set {asked.lstrip('-')}=VALUE`"
+    return f"unknown option {asked}.{did_you_mean(asked, [*names, *ANYWHERE])}"
 
 
 def _is_of_the_file(option: str) -> bool:

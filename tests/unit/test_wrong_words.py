@@ -9,6 +9,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 NEEDED = {
     "run": "FILE", "plan": "FILE", "embed": "FILE", "tune": "FILE", "sync": "FILE", "stop": "RESULTS",
     "report": "RESULTS", "status": "RESULTS", "logs": "RESULTS", "ui": "WHERE", "show": "KIND", "validate": "KIND",
+    "select": "--features",
 }  # fmt: skip
 """What a command cannot do without."""
 

@@ -90,6 +90,40 @@ def test_labels_of_a_study_in_the_file_are_not_read(call, pool, labels, tmp_path
     assert (tmp_path / "pool.csv").read_bytes() == (tmp_path / "study.csv").read_bytes()
 
 
+def test_the_output_with_a_column_of_labels_is_read_back(select, labels, tmp_path):
+    select("--labels", labels, "--strategy", "margin")
+    first, *others = read_out(tmp_path / "next.csv")
+    with (tmp_path / "done.csv").open("w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet saves it
+        writer = csv.writer(file)
+        writer.writerow([*first, "label"])
+        writer.writerows([*row.values(), truth(int(row["id"]))] for row in others)
+        writer.writerow([*first.values(), ""])
+    words = ["--labels", labels, "--labels", "done.csv", "--labels", "done.csv", "--strategy", "random"]
+    code, _, err = select(*words, "--force", budget=60 - 12 - 4)
+    assert code == 0
+    assert err == "2 rows have no label yet and were passed over\n4 labels are there twice, and agree\n"
+    assert first["id"] in {row["id"] for row in read_out(tmp_path / "next.csv")}
+
+
+def test_a_row_that_is_not_finite_is_named(call, pool, tmp_path):
+    features = np.load(pool)["features"]
+    features[7, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", features=features)
+    code, out, err = call("select", "--features", "nan.npz", "--budget", 3, "--out", "next.csv")
+    assert (code, out) == (2, "")
+    assert err == "error: dataset pool: row 7 of the pool holds NaN or an infinite value; correct or remove it\n"
+
+
+def test_classes_that_nobody_has_found_yet_can_be_named(select, labels, tmp_path):
+    labels.write_text("id,label\n3,bee\n4,bee\n")
+    (tmp_path / "classes.txt").write_text("wasp\nbee\n\nant\n")
+    assert select("--labels", labels, "--strategy", "margin", "--classes", "classes.txt")[0] == 0
+    labels.write_text("id,label\n3,be\n")
+    code, _, err = select("--labels", labels, "--strategy", "margin", "--classes", "classes.txt", "--force")
+    assert code == 2
+    assert "classes.txt: class 'be' of a label is not in it. Did you mean: bee?" in err
+
+
 def test_without_labels_coverage_goes_and_probabilities_do_not(select, tmp_path):
     code, _, err = select()
     assert code == 0

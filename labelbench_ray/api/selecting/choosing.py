@@ -105,7 +105,7 @@ def _ask_in_rounds(
         select(strategy, request, _stream(strategy, asked, labelled))
     except Waiting as stopped:
         waiting = stopped.questions
-    picks = _picks(pool, strategy, model, labelled, waiting, np.array(answers.heard, np.int64))
+    picks = _picks(pool, strategy, model, labelled, waiting, answers.heard)
     return Choice(pool=pool, strategy=strategy, seed=asked.seed, picks=picks, num_answered=len(answers.heard))
 
 

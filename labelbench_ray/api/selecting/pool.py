@@ -1,8 +1,8 @@
 """The user's pool, opened: vectors in a file, images that are embedded on the way, or features stored already."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from labelbench_ray.api.selecting.asking import Asked
@@ -14,13 +14,16 @@ from labelbench_ray.errors import DataError, SpecError
 from labelbench_ray.execution.inputs import Reader, embed_tasks, read_inputs
 from labelbench_ray.features.embedding import embed_missing, finish
 from labelbench_ray.features.rows import StoredRows
-from labelbench_ray.features.store import MANIFEST, FeatureStore
+from labelbench_ray.features.store import MANIFEST, FeatureStore, MissingShard
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.shards import spread_locally
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import Ids, Images, Rows
 
 Tell = Callable[[str], None]
+
+MOST_COMPARED = 20_000
+"""Ids among which a near one is looked for: more would take seconds."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,7 +66,8 @@ class OwnPool:
         """What ids there are, for the end of an error about one that is not."""
         if self.ids is None:
             return f" Ids are row numbers, 0 to {self.num_rows - 1}."
-        return did_you_mean(unknown, self.ids) or f" An id of it is {self.ids[0]!r}."
+        near = did_you_mean(unknown, self.ids) if len(self.ids) <= MOST_COMPARED else ""
+        return near or f" An id of it is {self.ids[0]!r}."
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -92,16 +96,22 @@ def open_pool(path: Path, asked: Asked, stored: Path, tell: Tell) -> OwnPool:
 
 
 def _embed(reader: Reader, asked: Asked, stored: Path, tell: Tell) -> None:
-    for task in embed_tasks([reader], stored, asked.resources.kind, splits=("train",)):
+    for found in embed_tasks([reader], stored, asked.resources.kind, splits=("train",)):
+        task = replace(found, threads=asked.selection.threads)
         by = "" if reader.encoder.name == "vectors" else f" by {reader.encoder.name}"
         views = f" in {len(task.keys)} views" if len(task.keys) > 1 else ""
         tell(f"storing {task.num_rows:,} rows{by}{views} in {stored}, once")
-        embed_missing(task)
+        embed_missing(task, partial(_tell_how_far, task.num_rows, tell))
         for rows in finish(task, "skip"):
             if rows.undecodable:
                 first = rows.undecodable[0]
                 told = f"{len(rows.undecodable)} images cannot be decoded and are left out; the first is"
                 tell(f"{told} {first.source} ({first.reason})")
+
+
+def _tell_how_far(num_rows: int, tell: Tell, shard: MissingShard) -> None:
+    if shard.last < num_rows:
+        tell(f"{shard.last:,} of {num_rows:,} rows are stored")
 
 
 def _stored_pool(folder: Path, asked: Asked) -> OwnPool:

@@ -35,12 +35,17 @@ class Answers:
 
     def __init__(self, labels: Mapping[int, int]) -> None:
         self._labels = labels
-        self.heard: list[int] = []
+        self._heard: dict[int, None] = {}
+
+    @property
+    def heard(self) -> Ids:
+        """Rows that were asked and answered, in that order."""
+        return np.array(list(self._heard), np.int64)
 
     def ask(self, ids: Ids) -> Labels:
         """Labels of the ids. Raises Waiting with those that nobody has labelled yet."""
         missing = [row for row in ids.tolist() if row not in self._labels]
-        self.heard += [row for row in ids.tolist() if row in self._labels and row not in self.heard]
+        self._heard |= dict.fromkeys(row for row in ids.tolist() if row in self._labels)
         if missing:
             raise Waiting(np.array(missing, np.int64))
         return np.array([self._labels[row] for row in ids.tolist()], np.int64)

@@ -228,6 +228,13 @@ def test_the_questions_of_a_batch_are_those_of_a_metered_oracle(select, labels, 
     assert (code, "8 of 8 questions" in err) == (0, True)
 
 
+def test_a_batch_that_was_refused_can_be_corrected(select, labels, tmp_path):
+    words = ["--strategy", "galaxy", "--rounds", "batch.json"]
+    assert select(*words)[0] == 2
+    assert not (tmp_path / "batch.json").exists()
+    assert select("--labels", labels, *words)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -95,7 +95,10 @@ def _choose_at_once(
 def _ask_in_rounds(
     pool: OwnPool, strategy: Strategy, asked: Asked, given: GivenLabels, batch: Batch, path: Path
 ) -> Choice:
-    """Replay the batch with the answers there are. Whatever it is still waiting for is chosen."""
+    """Replay the batch with the answers there are. Whatever it is still waiting for is chosen.
+
+    The file is written only now: what was refused can be corrected and begins anew.
+    """
     start = batch.started_with(path, pool, given)
     labelled, model = _prepared(pool, strategy, asked, start, batch.class_names)
     answers = Answers(dict(zip(given.ids_L.tolist(), given.numbered(batch.class_names).tolist(), strict=True)))
@@ -106,6 +109,7 @@ def _ask_in_rounds(
     except Waiting as stopped:
         waiting = stopped.questions
     picks = _picks(pool, strategy, model, labelled, waiting, answers.heard)
+    batch.keep(path)
     return Choice(pool=pool, strategy=strategy, seed=asked.seed, picks=picks, num_answered=len(answers.heard))
 
 

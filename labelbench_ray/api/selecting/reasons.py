@@ -7,6 +7,7 @@ import numpy as np
 
 from labelbench_ray.shards import Scores
 from labelbench_ray.strategies.base import Strategy
+from labelbench_ray.strategies.coreset import CoreSet
 from labelbench_ray.strategies.uncertainty import largest_probability, negative_entropy, top_two_gap
 from labelbench_ray.types import Floats, Ids
 
@@ -15,7 +16,7 @@ SCORES: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "confidence": ("probability", largest_probability),
     "entropy": ("entropy", lambda probs_BC: -negative_entropy(probs_BC)),
 }
-"""Strategies that rank rows by a number of each, and what it is called."""
+"""Strategies that rank rows by a number of their probabilities, and what it is called. CoreSet's is a distance."""
 
 MOST_COMPARED = 1 << 31
 """Products that telling distances may cost: seconds. Where there would be more, they are not told."""
@@ -46,11 +47,11 @@ def reasons(
 
 
 def _of_coverage(strategy: Strategy, scores: Scores, known_ids: Ids, chosen_B: Ids) -> list[Reason]:
-    """Distances, where the strategy reads embeddings. They are its score where it reads nothing else."""
+    """Distances, where the strategy reads embeddings."""
     if not strategy.needs.embeddings:
         return [Reason(None, "" if strategy.needs.probabilities else "chosen without a model")] * len(chosen_B)
     distances = _distances(scores, known_ids, chosen_B)
-    ranks = not strategy.needs.probabilities
+    ranks = strategy.name == CoreSet.name
     return [Reason(distance if ranks else None, _nearest(distance)) for distance in distances]
 
 

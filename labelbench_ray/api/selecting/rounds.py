@@ -59,6 +59,12 @@ class Batch:
     labels: Mapping[str, str]
     settings: Mapping[str, Any]
 
+    def keep(self, path: Path) -> None:
+        """Write it, if it is new."""
+        if not path.exists():
+            whole = {"classes": list(self.class_names), "labels": self.labels, "settings": self.settings}
+            OnDisk(path.parent).create(path.name, json.dumps(whole, indent=1).encode(), lasting=True)
+
     def started_with(self, path: Path, pool: OwnPool, given: GivenLabels) -> GivenLabels:
         """The labels it began with. Raises LabelsError where one of them is gone or another now."""
         now = dict(zip(given.ids_L.tolist(), given.names_L, strict=True))
@@ -75,7 +81,7 @@ class Batch:
 def begun_batch(
     path: Path, pool: OwnPool, strategy: Strategy, asked: Asked, given: GivenLabels, class_names: tuple[str, ...]
 ) -> Batch:
-    """The batch of this file, or a new one, which is written. Raises SpecError where it began with other settings."""
+    """The batch of this file, or a new one. Raises SpecError where it began with other settings."""
     settings = {
         "pool": pool.fingerprint,
         "strategy": describe(strategy, resolve_paths=False),
@@ -86,10 +92,7 @@ def begun_batch(
     }
     if not path.exists():
         labels = {pool.id_of(row): name for row, name in zip(given.ids_L.tolist(), given.names_L, strict=True)}
-        batch = Batch(class_names, labels, settings)
-        whole = {"classes": list(class_names), "labels": labels, "settings": settings}
-        OnDisk(path.parent).create(path.name, json.dumps(whole, indent=1).encode(), lasting=True)
-        return batch
+        return Batch(class_names, labels, settings)
     batch = _read(path)
     for key, value in settings.items():
         if batch.settings.get(key) != json.loads(json.dumps(value)):

@@ -1,5 +1,7 @@
 """The parts of choosing: advice, reasons, and Label Studio's format."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from pools import ArrayScores
@@ -63,6 +65,12 @@ def test_coverage_tells_the_distance_to_what_is_labelled_or_was_chosen_before(sc
 def test_who_ranks_no_row_by_itself_has_no_score(scores):
     (told,) = reasons.reasons(Badge(), scores, ("ant", "bee", "cat"), np.array([0]), np.array([1]))
     assert told == (None, "3 from the nearest row labelled or chosen before; bee 0.80 or ant 0.10", "bee", told[3])
+
+
+def test_only_coreset_ranks_by_that_distance(scores):
+    other = dataclasses.make_dataclass("Other", [], namespace={"name": "other", "needs": CoreSet.needs})()
+    (told,) = reasons.reasons(other, scores, (), np.array([0]), np.array([3]))
+    assert told == (None, "10 from the nearest row labelled or chosen before", None, None)
 
 
 def test_distances_that_cost_too_much_are_not_told(scores, monkeypatch):

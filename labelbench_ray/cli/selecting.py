@@ -53,7 +53,7 @@ def select(
     ] = None,
     seed: Annotated[int, Parameter(help="Of whatever is drawn. The same seed and labels choose the same.")] = 0,
     set_: Set = None,
-    store: Annotated[Path, Parameter(help="Folder of stored embeddings: each pool is embedded once.")] = (
+    store: Annotated[str, Parameter(help="Folder of stored embeddings: each pool is embedded once.")] = (
         DEFAULT_FEATURES
     ),
     force: Annotated[bool, Parameter(help="Overwrite what is there.", negative="")] = False,

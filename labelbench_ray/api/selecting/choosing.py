@@ -18,6 +18,7 @@ from labelbench_ray.benchmark.loop import shard_rows
 from labelbench_ray.errors import SelectionError, SpecError
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
+from labelbench_ray.storage.place import Where
 from labelbench_ray.strategies.base import STRATEGIES, SelectionRequest, Strategy
 from labelbench_ray.strategies.select import select
 from labelbench_ray.types import Ask, Ids
@@ -64,7 +65,7 @@ def choose(
     *,
     classes: Path | None = None,
     rounds: Path | None = None,
-    stored: Path = Path("features"),
+    stored: Where = "features",
     tell: Tell = lambda message: None,
 ) -> Choice:
     """Choose ``asked.budget`` rows of a pool that nobody has labelled.

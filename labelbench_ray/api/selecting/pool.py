@@ -17,6 +17,7 @@ from labelbench_ray.features.rows import StoredRows
 from labelbench_ray.features.store import MANIFEST, FeatureStore, MissingShard
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.shards import spread_locally
+from labelbench_ray.storage.place import Where, place_at
 from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import Ids, Images, Rows
 
@@ -74,7 +75,7 @@ class OwnPool:
         return {name: row for row, name in enumerate(self.ids or ())}
 
 
-def open_pool(path: Path, asked: Asked, stored: Path, tell: Tell) -> OwnPool:
+def open_pool(path: Path, asked: Asked, stored: Where, tell: Tell) -> OwnPool:
     """Open the pool, embedding what is not stored yet. Raises DataError, FeatureStoreError or SpecError."""
     path = path.expanduser().resolve()
     if (path / MANIFEST).is_file():
@@ -92,15 +93,17 @@ def open_pool(path: Path, asked: Asked, stored: Path, tell: Tell) -> OwnPool:
     rows = inputs.features["train"]
     assert isinstance(rows, StoredRows)
     images = dataset.open().images("train") if isinstance(dataset, UnlabelledImages) else None
-    return OwnPool(path=path, inputs=inputs, fingerprint=rows.folder.name, ids=dataset.ids(), images=images)
+    return OwnPool(
+        path=path, inputs=inputs, fingerprint=rows.place.where.rpartition("/")[2], ids=dataset.ids(), images=images
+    )
 
 
-def _embed(reader: Reader, asked: Asked, stored: Path, tell: Tell) -> None:
+def _embed(reader: Reader, asked: Asked, stored: Where, tell: Tell) -> None:
     for found in embed_tasks([reader], stored, asked.resources.kind, splits=("train",)):
         task = replace(found, threads=asked.selection.threads)
         by = "" if reader.encoder.name == "vectors" else f" by {reader.encoder.name}"
         views = f" in {len(task.keys)} views" if len(task.keys) > 1 else ""
-        tell(f"storing {task.num_rows:,} rows{by}{views} in {stored}, once")
+        tell(f"storing {task.num_rows:,} rows{by}{views} in {place_at(stored).where}, once")
         embed_missing(task, partial(_tell_how_far, task.num_rows, tell))
         for rows in finish(task, "skip"):
             if rows.undecodable:

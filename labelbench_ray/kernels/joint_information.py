@@ -20,6 +20,17 @@ BLOCK_BYTES = 32 << 20
 """Of the table over configurations, rows and classes that gains are made of."""
 
 
+def expected_entropy(opinions_SQC: torch.Tensor, chances_M: torch.Tensor, likelihoods_MS: torch.Tensor) -> torch.Tensor:
+    """(Q,) mean over what other labels may turn out to be of the entropy of a row's label given them."""
+    num_rows, num_classes = opinions_SQC.shape[1:]
+    at_once, parts = max(1, BLOCK_BYTES // (8 * len(chances_M) * num_classes)), []
+    for first in range(0, num_rows, at_once):
+        part_SQC = opinions_SQC[:, first : first + at_once]
+        mixed = likelihoods_MS @ part_SQC.flatten(1)
+        parts.append(chances_M @ entropy(mixed.view(len(mixed), *part_SQC.shape[1:]), "multi_class"))
+    return torch.cat(parts)
+
+
 class JointInformation:
     """Rows that may be added to a batch, and what its labels may be."""
 
@@ -37,18 +48,10 @@ class JointInformation:
 
     def gains(self) -> Floats:
         """(Q,) nats that each row would add to the batch."""
-        num_rows, num_classes = self._opinions_SQC.shape[1:]
         known_S = self._chances_M @ self._likelihoods_MS
-        at_once = max(1, BLOCK_BYTES // (8 * len(self._chances_M) * num_classes))
-        parts = [self._unsure(slice(first, first + at_once)) for first in range(0, num_rows, at_once)]
-        gains: Floats = (torch.cat(parts) - known_S @ self._entropies_SQ).numpy()
+        unsure_Q = expected_entropy(self._opinions_SQC, self._chances_M, self._likelihoods_MS)
+        gains: Floats = (unsure_Q - known_S @ self._entropies_SQ).numpy()
         return gains
-
-    def _unsure(self, rows: slice) -> torch.Tensor:
-        """Mean entropy of these rows over the configurations."""
-        part_SQC = self._opinions_SQC[:, rows]
-        mixed = self._likelihoods_MS @ part_SQC.flatten(1)
-        return self._chances_M @ entropy(mixed.view(len(mixed), *part_SQC.shape[1:]), "multi_class")
 
     def add(self, row: int, uniforms_M: Floats) -> None:
         """Take a row into the batch. ``uniforms_M`` draw its labels: ``most_configurations`` numbers in [0, 1)."""

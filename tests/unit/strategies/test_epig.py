@@ -4,7 +4,7 @@ from pools import random_pool
 
 from labelbench_ray.errors import SpecError
 from labelbench_ray.kernels.posterior import curvature, opinions, posterior_draws
-from labelbench_ray.kernels.predictive_information import predictive_information
+from labelbench_ray.kernels.predictive_information import outcomes_of, predictive_information
 from labelbench_ray.seeding import stream
 from labelbench_ray.strategies.bald import Bald
 from labelbench_ray.strategies.epig import Epig
@@ -23,7 +23,7 @@ def test_buys_what_tells_most_of_targets_drawn_from_the_pool():
     draws = posterior_draws(sums, 0.05, 8, rng)
     said = opinions(pool.probs_NC[targets], pool.embeddings_ND[targets], draws, "multi_class")
     said_SMC = np.concatenate([one.numpy() for one in said], axis=1).swapaxes(0, 1)
-    scores = predictive_information(pool.probs_NC, pool.embeddings_ND, draws, said_SMC)
+    scores = predictive_information(pool.probs_NC, pool.embeddings_ND, draws, outcomes_of(said_SMC, 1000, rng))
     for_sale = np.setdiff1d(np.arange(200), [5, 6, *range(10, 30)])
     expected = for_sale[np.argsort(-scores[for_sale], kind="stable")][:30]
     assert bought(Epig(num_draws=8, num_targets=40), pool, num_shards=3) == expected.tolist()
@@ -42,6 +42,7 @@ def test_passes_by_a_far_row_that_nothing_else_depends_on():
     assert 0 not in bought(Epig(num_draws=500), pool)
 
 
-def test_no_targets_are_refused():
-    with pytest.raises(SpecError, match="epig: `num_targets` must be at least 1, got 0"):
-        Epig(num_targets=0)
+@pytest.mark.parametrize("field", ["num_targets", "num_outcomes"])
+def test_a_number_below_one_is_refused(field):
+    with pytest.raises(SpecError, match=f"epig: `{field}` must be at least 1, got 0"):
+        Epig(**{field: 0})

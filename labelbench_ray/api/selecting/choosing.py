@@ -19,7 +19,7 @@ from labelbench_ray.errors import SelectionError, SpecError
 from labelbench_ray.pool import Pool
 from labelbench_ray.seeding import stream
 from labelbench_ray.storage.place import Where
-from labelbench_ray.strategies.base import STRATEGIES, SelectionRequest, Strategy
+from labelbench_ray.strategies.base import STRATEGIES, Needs, SelectionRequest, Strategy
 from labelbench_ray.strategies.select import select
 from labelbench_ray.types import Ask, Ids
 
@@ -123,7 +123,7 @@ def _prepared(
     _refuse_budget(asked, labelled)
     if strategy.needs.probabilities or strategy.needs.embeddings:
         _refuse_equal_rows(pool, asked)
-    if strategy.needs.probabilities:
+    if _needs_model(strategy.needs):
         _refuse_without_model(strategy, given, names)
     return labelled, fit(pool, labelled, names, asked)
 
@@ -142,7 +142,8 @@ def _request(
         excluded_ids=labelled.excluded_ids,
         spread=inputs.make_spread(shard_rows(needs, inputs, labelled, model.scores)),
         width=model.scores.width if needs.embeddings else 0,
-        has_model=model.is_trained or not needs.probabilities,
+        last_layer=model.fitted.last_layer if model.fitted and needs.last_layer else None,
+        has_model=model.is_trained or not _needs_model(needs),
         memory_bytes=inputs.memory_bytes,
         ask=ask,
     )
@@ -210,6 +211,11 @@ def _refuse_equal_rows(pool: OwnPool, asked: Asked) -> None:
         raise SpecError("--features", f"{told}, or draw with --strategy random")
 
 
+def _needs_model(needs: Needs) -> bool:
+    """Whether a strategy reads what only training tells. Embeddings are there without: the features themselves."""
+    return needs.probabilities or needs.last_layer
+
+
 def _refuse_without_model(strategy: Strategy, given: GivenLabels, names: tuple[str, ...]) -> None:
     if len(given.ids_L) == 0:
         told = "reads probabilities of a trained model, and there is no label yet; begin with one that does not"
@@ -225,6 +231,6 @@ def _without_model() -> list[str]:
     for name in STRATEGIES.names():
         with contextlib.suppress(ImportError):
             needs = STRATEGIES.get(name).needs
-            if not (needs.probabilities or needs.labels_in_batch or needs.hidden_labels):
+            if not (_needs_model(needs) or needs.labels_in_batch or needs.hidden_labels):
                 found.append(name)
     return found

@@ -1,8 +1,9 @@
 """The user's pool, opened: vectors in a file, images that are embedded on the way, or features stored already."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from labelbench_ray.api.selecting.asking import Asked
@@ -22,6 +23,9 @@ from labelbench_ray.trainers.launch import launch_inline
 from labelbench_ray.types import Ids, Images, Rows
 
 Tell = Callable[[str], None]
+
+SECONDS_BETWEEN = 10.0
+"""Messages about an embedding that goes on."""
 
 MOST_COMPARED = 20_000
 """Ids among which a near one is looked for: more would take seconds."""
@@ -104,7 +108,7 @@ def _embed(reader: Reader, asked: Asked, stored: Where, tell: Tell) -> None:
         by = "" if reader.encoder.name == "vectors" else f" by {reader.encoder.name}"
         views = f" in {len(task.keys)} views" if len(task.keys) > 1 else ""
         tell(f"storing {task.num_rows:,} rows{by}{views} in {place_at(stored).where}, once")
-        embed_missing(task, partial(_tell_how_far, task.num_rows, tell))
+        embed_missing(task, _progress(task.num_rows, tell))
         for rows in finish(task, "skip"):
             if rows.undecodable:
                 first = rows.undecodable[0]
@@ -112,9 +116,17 @@ def _embed(reader: Reader, asked: Asked, stored: Where, tell: Tell) -> None:
                 tell(f"{told} {first.source} ({first.reason})")
 
 
-def _tell_how_far(num_rows: int, tell: Tell, shard: MissingShard) -> None:
-    if shard.last < num_rows:
-        tell(f"{shard.last:,} of {num_rows:,} rows are stored")
+def _progress(num_rows: int, tell: Tell) -> Callable[[MissingShard], None]:
+    """Tells how far it is, now and then."""
+    told_at = time.monotonic()
+
+    def embedded(shard: MissingShard) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at > SECONDS_BETWEEN and shard.last < num_rows:
+            told_at = time.monotonic()
+            tell(f"{shard.last:,} of {num_rows:,} rows are stored")
+
+    return embedded
 
 
 def _stored_pool(folder: Path, asked: Asked) -> OwnPool:

@@ -20,15 +20,21 @@ from labelbench_ray.strategies.select import select
 SELL_MULTI_LABEL_POOLS = {
     "badge",
     "bald",
+    "cluster_margin",
     "confidence",
     "coreset",
     "entropy",
     "galaxy",
     "margin",
+    "max_herding",
     "oracle_best_of",
     "power_bald",
     "power_margin",
+    "prob_cover",
     "random",
+    "seals",
+    "typiclust",
+    "u_herding",
 }
 
 

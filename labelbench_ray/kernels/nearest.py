@@ -1,0 +1,72 @@
+"""k-means and nearest neighbours by faiss, on one thread: the same bits for a seed, whatever the threads.
+
+faiss belongs to the extras ``cpu`` and ``gpu``, and is imported when it is needed. Only its flat index is used, which
+compares with every row: what grows too large for that is cut down before (``strategies.gathered``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelbench_ray.errors import SelectionError
+from labelbench_ray.types import Floats
+
+ITERATIONS = 20
+"""Of k-means."""
+
+MOST_PER_CLUSTER = 256
+"""Rows per cluster that k-means learns from; of more, so many are drawn. All rows are assigned."""
+
+ROWS_AT_ONCE = 4096
+
+
+class Neighbours(NamedTuple):
+    """The nearest of some rows, nearest first."""
+
+    squared_NK: Floats
+    """float32 squared distances, as faiss rounds them."""
+    places_NK: NDArray[np.int64]
+
+
+@contextmanager
+def faiss_on_one_thread() -> Iterator[Any]:
+    """The module, held to one thread; the setting before is put back. Raises SelectionError where it is missing."""
+    try:
+        import faiss
+    except ImportError:
+        told = "needs faiss, which is not installed; `pip install 'labelbench_ray[cpu]'`"
+        raise SelectionError("", told) from None
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield faiss
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def k_means(vectors_ND: Floats, num_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) the cluster of every float32 row: Lloyd's algorithm from random rows, Euclidean."""
+    seed = int(rng.integers(2**31 - 1))
+    if num_clusters == 1:
+        return np.zeros(len(vectors_ND), np.int64)
+    with faiss_on_one_thread() as faiss:
+        width = vectors_ND.shape[1]
+        clustering, index = faiss.Clustering(width, num_clusters), faiss.IndexFlatL2(width)
+        clustering.seed, clustering.niter = seed, ITERATIONS
+        clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, MOST_PER_CLUSTER
+        clustering.train(vectors_ND, index)
+        parts = range(0, len(vectors_ND), ROWS_AT_ONCE)
+        nearest = [index.search(vectors_ND[first : first + ROWS_AT_ONCE], 1)[1][:, 0] for first in parts]
+    return np.concatenate(nearest)
+
+
+def nearest_rows(rows_ND: Floats, others_MD: Floats, num_neighbours: int) -> Neighbours:
+    """Of every row the nearest of the others (itself too, if it is among them). Needs as many others as neighbours."""
+    assert num_neighbours <= len(others_MD)
+    with faiss_on_one_thread() as faiss:
+        index = faiss.IndexFlatL2(others_MD.shape[1])
+        index.add(others_MD)
+        return Neighbours(*index.search(rows_ND, num_neighbours))

@@ -1,0 +1,137 @@
+"""ProbCover: balls of one radius around the bought rows should cover as many rows as they can (Yehuda et al., 2022)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelbench_ray.errors import SelectionError, SpecError
+from labelbench_ray.kernels.balls import BYTES_PER_PAIR, BallGraph, HalfDistances, ball_graph, cover_greedily
+from labelbench_ray.kernels.distance_bounds import squared_distance
+from labelbench_ray.kernels.nearest import k_means
+from labelbench_ray.kernels.products import single_threaded
+from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
+from labelbench_ray.strategies.gathered import EXACT_UP_TO, Gathered, filled_up, gather, least_memory, most_rows
+from labelbench_ray.types import Floats, Ids
+
+PURITY_ROWS = 4096
+"""Rows whose balls are looked at to estimate how many are pure: one in a hundred is known to 0.3."""
+
+NEIGHBOURS = 128
+"""Rows in a ball, on average, for which there must be memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbCover:
+    """Buy, one after another, the row whose ball holds most rows that no bought row's ball holds yet.
+
+    "Active Learning Through a Covering Lens" (Yehuda, Dekel, Hacohen & Weinshall, NeurIPS 2022), algorithm 1, on
+    embeddings of length one (``unit_length``). The ball of row x holds all rows at a distance below ``delta``, bought
+    ones and x too. Ties go to the lowest id.
+
+    Without a ``delta`` it is the largest whose balls are pure at a rate of ``purity`` (section 4.2): all rows of a pure
+    ball lie in one cluster of k-means, with as many clusters as there are classes. The paper reads the rate off a plot
+    for a few radii; here it is the exact quantile, over 4096 rows where there are more.
+
+    Where no ball holds two uncovered rows, uncovered rows are bought in random order, and then the others: the paper
+    does not say, and ties to the lowest id would follow the order of the file. A ``delta`` given by hand that
+    covers everything from anywhere, or nothing at all, is refused.
+
+    Of a pool of more than ``exact_up_to`` rows, all bought rows and a uniform draw are compared (``gathered``).
+    """
+
+    name: ClassVar[str] = "prob_cover"
+    needs: ClassVar[Needs] = Needs(embeddings=True)
+
+    delta: float | None = None
+    purity: float = 0.95
+    unit_length: bool = True
+    exact_up_to: int = EXACT_UP_TO
+
+    def __post_init__(self) -> None:
+        if self.delta is not None and not self.delta > 0:
+            raise SpecError("prob_cover", f"`delta` must be positive, got {self.delta}")
+        if not 0 < self.purity <= 1:
+            raise SpecError("prob_cover", f"`purity` must be above 0 and at most 1, got {self.purity}")
+        if self.exact_up_to < 1:
+            raise SpecError("prob_cover", f"`exact_up_to` must be at least 1, got {self.exact_up_to}")
+
+    def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
+        """Ids in the order of the greedy cover."""
+        rows = gather(request, rng, self.exact_up_to, unit_length=self.unit_length)
+        squared_radius = self._squared_radius(rows, request.num_classes, rng)
+        if np.isinf(squared_radius):  # no two rows differ: any one covers all
+            return filled_up(rows, np.empty(0, np.int64), request.labels_to_buy, rng)
+        graph = ball_graph(rows.vectors_ND, squared_radius, self._graph_memory(request))
+        if self.delta is not None:
+            _refuse_useless(self.delta, graph)
+        covered_N = np.zeros(len(rows.ids_N), bool)
+        covered_N[graph.around(rows.bought)] = True
+        chosen = cover_greedily(graph, rows.for_sale_N, covered_N, request.labels_to_buy)
+        return filled_up(rows, chosen, request.labels_to_buy, rng, preferred_N=~covered_N)
+
+    def least_memory(self, shape: PoolShape) -> int:
+        """Bytes: the rows, and a graph of a hundred neighbours each; a denser one that does not fit is refused."""
+        num_rows = most_rows(shape, self.exact_up_to)
+        # Operands of a product, beside the rows; then pairs of rows.
+        operands = 16 * num_rows * (shape.width + 2)
+        return least_memory(shape, self.exact_up_to) + operands + _pairs_memory(num_rows)
+
+    def _graph_memory(self, request: SelectionRequest) -> int:
+        least = self.least_memory(request.shape)
+        return request.memory_bytes - least + _pairs_memory(most_rows(request.shape, self.exact_up_to))
+
+    def _squared_radius(self, rows: Gathered, num_classes: int, rng: np.random.Generator) -> float:
+        if self.delta is not None:
+            return self.delta**2
+        clusters_N = k_means(rows.vectors_ND, min(max(2, num_classes), len(rows.ids_N)), rng)
+        places = np.sort(rng.choice(len(rows.ids_N), min(PURITY_ROWS, len(rows.ids_N)), replace=False))
+        return pure_squared_radius(rows.vectors_ND, clusters_N, places, self.purity)
+
+
+def _pairs_memory(num_rows: int) -> int:
+    return BYTES_PER_PAIR * num_rows * min(num_rows, NEIGHBOURS)
+
+
+def pure_squared_radius(
+    vectors_ND: Floats, clusters_N: NDArray[np.int64], places: NDArray[np.int64], purity: float
+) -> float:
+    """The largest squared radius at which this share of the balls around some rows is pure; infinite for one cluster.
+
+    A ball, open as it is, is pure as long as it ends before the nearest row of another cluster.
+    """
+    nearest = np.sort(nearest_of_other_clusters(vectors_ND, clusters_N, places))
+    # purity * 20 rows of 20 may be 19.000000000000004.
+    may_be_impure = int(np.floor((1 - purity) * len(places) + 1e-9))
+    return float(nearest[may_be_impure]) if may_be_impure < len(places) else np.inf
+
+
+def nearest_of_other_clusters(
+    vectors_ND: Floats, clusters_N: NDArray[np.int64], places: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(P,) squared distance of some rows to the nearest row of another cluster; infinite where there is none."""
+    halves = HalfDistances(vectors_ND)
+    nearest = np.zeros(len(places), np.int64)
+    highest = np.full(len(places), -np.inf, np.float32)
+    side = 1024
+    with single_threaded():
+        for start in range(0, len(places), side):
+            some = places[start : start + side]
+            for first in range(0, len(vectors_ND), side):
+                half_PO = halves.between(some, slice(first, first + side))
+                half_PO[clusters_N[some][:, None] == clusters_N[first : first + side]] = -np.inf
+                best = half_PO.argmax(axis=1)
+                value = half_PO[np.arange(len(some)), best]
+                closer = np.flatnonzero(value > highest[start : start + side])
+                highest[start + closer], nearest[start + closer] = value[closer], first + best[closer]
+    exact = squared_distance(vectors_ND[places], vectors_ND[nearest])
+    return np.where(np.isneginf(highest), np.inf, exact)
+
+
+def _refuse_useless(delta: float, graph: BallGraph) -> None:
+    sizes_N = graph.sizes
+    if len(sizes_N) > 1 and sizes_N.max() == 1:
+        raise SelectionError("prob_cover", f"no two rows are nearer than `delta: {delta}`; raise it or leave it out")
+    if len(sizes_N) > 1 and sizes_N.min() == len(sizes_N):
+        raise SelectionError("prob_cover", f"`delta: {delta}` covers all rows from any row; lower it or leave it out")

@@ -22,7 +22,8 @@ class Epig:
     are ``num_draws`` draws of the last layer, as in ``bald`` (the paper takes dropout), and x* are ``num_targets`` rows
     drawn from the pool, bought ones among them, for what the pool holds is what will be asked. BALD also wants labels
     that settle what no other row depends on; this does not. The mean runs over what the targets' labels may be: over
-    all ``num_targets`` x C of them up to ``num_outcomes``, else over so many drawn ones. Ties go to the lowest id.
+    all ``num_targets`` x C of them up to ``num_outcomes``, else over so many drawn ones. Ties go to the lowest id. The
+    paper buys one row at a time: the rows of largest score in a large batch tell much the same.
     """
 
     name: ClassVar[str] = "epig"

@@ -4,11 +4,15 @@ A pick x gains sum_i w_i max(k(x_i, x) - m_i, 0), m_i the similarity of row i to
 exp(-|x - y|^2 / radius^2). Picks only raise m, so a gain that was computed once bounds all later ones: only rows whose
 bounds are the largest are brought up to date, many at once, until the best of them exceeds every other bound.
 
+Once many rows are picked, few pairs can gain: a candidate has to be more similar to a row than the row's nearest pick.
+Those pairs are then listed, and every gain is kept up to date by them.
+
 Similarities are float32 numbers of one product, summed in float64 block by block. So that their rounding decides
 nothing between copies of a row, gains count to 16 bits.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +23,23 @@ from labelbench_ray.types import Floats
 
 Places = NDArray[np.int64]
 
+Found = tuple[NDArray[np.int32], NDArray[np.int32], Floats]
+"""Rows, candidates, and how similar they are."""
+
 SIDE = 1024
 """Rows of a block: what is made of a block of similarities stays in the processor's cache."""
 
 FEWEST, MOST = 32, 256
 """Rows computed anew together: few at first, and more as long as they do not suffice."""
+
+MOST_PAIRS = 1 << 23
+"""Pairs that are listed."""
+
+BYTES_PER_PAIR = 48
+"""As pairs are found, and then sorted by row and by candidate."""
+
+SAMPLE = 128
+"""Rows that tell how many pairs there are."""
 
 GAIN_BITS = 16
 
@@ -70,6 +86,22 @@ class Similarity:
 def _padded(places: Places) -> Places:
     """The last place repeated until there are 32, 64, 128, ...: for every new shape a product is compiled anew."""
     return np.pad(places, (0, max(FEWEST, 1 << (len(places) - 1).bit_length()) - len(places)), mode="edge")
+
+
+def herd(vectors_ND: Floats, radius: float, bought: Places, count: int, weights_N: Floats | None = None) -> Places:
+    """Up to ``count`` rows in the order in which herding picks them, ``bought`` being picked before.
+
+    By a list of pairs where it is short, as it is once some hundred rows are bought; else lazily.
+    """
+    herding = Herding(vectors_ND, radius, bought, weights_N)
+    return herding.pick(count) if herding.num_pairs > MOST_PAIRS else herding.pick_by_pairs(count)
+
+
+def _above(similar_RC: torch.Tensor, nearest_R: torch.Tensor, first: int, other: int) -> Found:
+    """Rows, candidates and similarities where a candidate is more similar than the nearest pick."""
+    rows, candidates = torch.nonzero(similar_RC > nearest_R[:, None], as_tuple=True)
+    values = similar_RC[rows, candidates].numpy()
+    return (rows.numpy() + first).astype(np.int32), (candidates.numpy() + other).astype(np.int32), values
 
 
 class Changes:
@@ -123,18 +155,24 @@ class Herding:
             for first in range(0, len(bought), SIDE):
                 self._take_in(bought[first : first + SIDE])
             self._changes = Changes()  # the gains below know them
-            self._gains = self._all_gains()
+            self.num_pairs = self._estimated_pairs()
+            """Pairs of a row and a candidate that is more similar to it than any pick, as a sample tells."""
+        self._bought = bought
+
+    def _start(self) -> None:
+        self._gains = self._all_gains()
         self._in_full = self._gains.copy()
         """Gains when they were last summed over all rows."""
         self._seen = np.full(self._num_rows, self._changes.num)
         """Changes that each gain knows."""
         self._bounds = counted(self._gains)
-        self._bounds[bought] = -1.0
+        self._bounds[self._bought] = -1.0
 
     def pick(self, count: int) -> Places:
         """Up to ``count`` rows, best first, ties to the lowest place; ends where no row gains anything."""
         picked: list[int] = []
         with single_threaded():
+            self._start()
             while len(picked) < count:
                 best = self._best()
                 if self._bounds[best] <= self._nothing:
@@ -143,6 +181,61 @@ class Herding:
                 self._bounds[best] = -1.0
                 picked.append(best)
         return np.array(picked, np.int64)
+
+    def pick_by_pairs(self, count: int) -> Places:
+        """The same by the list of all pairs that can gain: every gain is always up to date."""
+        with single_threaded():
+            by_row = self._pairs()
+        by_candidate, nearest = by_row.tocsc(), self._nearest.numpy()
+        weights = self._weights.numpy().astype(np.float64)
+        rows = np.repeat(np.arange(self._num_rows), np.diff(by_row.indptr))
+        gained = weights[rows] * (by_row.data.astype(np.float64) - nearest[rows])
+        gains = np.bincount(by_row.indices, gained, self._num_rows).astype(np.float64)
+        bounds, picked = counted(gains), list[int]()
+        bounds[self._bought] = -1.0
+        while len(picked) < count:
+            best = int(bounds.argmax())
+            if bounds[best] <= self._nothing:
+                break
+            own = slice(by_candidate.indptr[best], by_candidate.indptr[best + 1])
+            near, similar = by_candidate.indices[own], by_candidate.data[own]
+            similar = np.where(near == best, np.float32(1), similar)
+            closer = similar > nearest[near]
+            near, similar = near[closer], similar[closer]
+            touched = by_row[near]
+            sizes = np.diff(touched.indptr)
+            before, after = np.repeat(nearest[near], sizes), np.repeat(similar, sizes)
+            wide = touched.data.astype(np.float64)
+            lost = np.maximum(wide - before, 0) - np.maximum(wide - after, 0)
+            np.subtract.at(gains, touched.indices, lost * np.repeat(weights[near], sizes))
+            nearest[near] = similar
+            for_sale = touched.indices[bounds[touched.indices] >= 0]
+            bounds[for_sale] = counted(np.maximum(gains[for_sale], 0))
+            bounds[best] = -1.0
+            picked.append(best)
+        return np.array(picked, np.int64)
+
+    def _pairs(self) -> Any:
+        """Sparse (N, N): the similarity of row and candidate, where it is above that of the row to its nearest pick."""
+        from scipy.sparse import coo_array
+
+        found: list[Found] = []
+        for number, block in enumerate(self._blocks):
+            for other in self._blocks[number:]:
+                similar = self._similarity.between(block, other)
+                found.append(_above(similar, self._nearest[block], block.start, other.start))
+                if other != block:
+                    found.append(_above(similar.T, self._nearest[other], other.start, block.start))
+        rows, candidates, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return coo_array((values, (rows, candidates)), shape=(self._num_rows, self._num_rows)).tocsr()
+
+    def _estimated_pairs(self) -> float:
+        """Of evenly spaced rows."""
+        rows = torch.from_numpy(np.unique(np.linspace(0, self._num_rows - 1, SAMPLE).astype(np.int64)))
+        num = sum(
+            int((self._similarity.between(rows, block) > self._nearest[rows, None]).sum()) for block in self._blocks
+        )
+        return num / len(rows) * self._num_rows
 
     def _best(self) -> int:
         """The row of largest gain: it knows all changes, and no bound is above it."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from labelbench_ray.errors import SpecError
-from labelbench_ray.kernels.herding import Herding
+from labelbench_ray.kernels.herding import BYTES_PER_PAIR, MOST_PAIRS, herd
 from labelbench_ray.strategies.base import Needs, PoolShape, SelectionRequest
 from labelbench_ray.strategies.gathered import EXACT_UP_TO, filled_up, gather, least_memory, most_rows
 from labelbench_ray.types import Ids
@@ -18,7 +18,7 @@ class MaxHerding:
 
     "Generalized Coverage for More Robust Low-Budget Active Learning" (Bae, Noh & Sutherland, ECCV 2024), algorithm 1,
     with the similarity exp(-|x - y|^2 / radius^2) of embeddings of length one (``unit_length``). Gains are exact, not
-    estimated, and evaluated lazily (``kernels.herding``); ties, to 16 bits, go to the lowest id. When no row gains
+    estimated (``kernels.herding``); ties, to 16 bits, go to the lowest id. When no row gains
     anything, because all left are copies of bought ones, the rest is drawn uniformly.
 
     Of a pool of more than ``exact_up_to`` rows, all bought rows and a uniform draw are compared (``gathered``).
@@ -40,10 +40,11 @@ class MaxHerding:
     def select(self, request: SelectionRequest, rng: np.random.Generator) -> Ids:
         """Ids in the order of the greedy choice."""
         rows = gather(request, rng, self.exact_up_to, unit_length=self.unit_length)
-        chosen = Herding(rows.vectors_ND, self.radius, rows.bought).pick(request.labels_to_buy)
+        chosen = herd(rows.vectors_ND, self.radius, rows.bought, request.labels_to_buy)
         return filled_up(rows, chosen, request.labels_to_buy, rng)
 
     def least_memory(self, shape: PoolShape) -> int:
-        """Bytes: the rows, once more as an operand, what changes with every pick, and blocks of similarities."""
+        """Bytes: the rows, once more as an operand, and the pairs that can gain."""
         num_rows = most_rows(shape, self.exact_up_to)
-        return least_memory(shape, self.exact_up_to) + 4 * num_rows * (shape.width + 64) + (1 << 20)
+        pairs = BYTES_PER_PAIR * min(num_rows**2, 2 * MOST_PAIRS)  # twice, for their number is an estimate
+        return least_memory(shape, self.exact_up_to) + 4 * num_rows * (shape.width + 64) + pairs + (1 << 20)

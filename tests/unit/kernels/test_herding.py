@@ -32,7 +32,9 @@ def test_equals_the_naive_loop(num_bought, radius, kind, side, monkeypatch):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     bought = rng.choice(130, num_bought, replace=False)
     weights = np.ones(130) if kind == "alike" else rng.random(130)
-    assert Herding(rows, radius, bought, weights).pick(25).tolist() == naive(rows, radius, bought, weights, 25)
+    expected = naive(rows, radius, bought, weights, 25)
+    assert Herding(rows, radius, bought, weights).pick(25).tolist() == expected
+    assert Herding(rows, radius, bought, weights).pick_by_pairs(25).tolist() == expected
 
 
 def test_few_gains_are_brought_up_to_date_and_fewer_summed_anew(monkeypatch):

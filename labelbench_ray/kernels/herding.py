@@ -38,6 +38,9 @@ MOST_PAIRS = 1 << 23
 BYTES_PER_PAIR = 48
 """As pairs are found, and then sorted by row and by candidate."""
 
+PICKS_AT_ONCE = 32
+"""Picks after which pairs are counted anew."""
+
 SAMPLE = 128
 """Rows that tell how many pairs there are."""
 
@@ -91,10 +94,17 @@ def _padded(places: Places) -> Places:
 def herd(vectors_ND: Floats, radius: float, bought: Places, count: int, weights_N: Floats | None = None) -> Places:
     """Up to ``count`` rows in the order in which herding picks them, ``bought`` being picked before.
 
-    By a list of pairs where it is short, as it is once some hundred rows are bought; else lazily.
+    Lazily, until the list of pairs is short, as it is once some hundred rows are picked.
     """
     herding = Herding(vectors_ND, radius, bought, weights_N)
-    return herding.pick(count) if herding.num_pairs > MOST_PAIRS else herding.pick_by_pairs(count)
+    picked = np.empty(0, np.int64)
+    while len(picked) < count and herding.num_pairs() > MOST_PAIRS:
+        wanted = min(PICKS_AT_ONCE, count - len(picked))
+        more = herding.pick(wanted)
+        picked = np.concatenate([picked, more])
+        if len(more) < wanted:
+            return picked
+    return np.concatenate([picked, herding.pick_by_pairs(count - len(picked))])
 
 
 def _above(similar_RC: torch.Tensor, nearest_R: torch.Tensor, first: int, other: int) -> Found:
@@ -155,30 +165,32 @@ class Herding:
             for first in range(0, len(bought), SIDE):
                 self._take_in(bought[first : first + SIDE])
             self._changes = Changes()  # the gains below know them
-            self.num_pairs = self._estimated_pairs()
-            """Pairs of a row and a candidate that is more similar to it than any pick, as a sample tells."""
-        self._bought = bought
+        self._taken = np.zeros(self._num_rows, bool)
+        self._taken[bought] = True
+        self._has_started = False
 
     def _start(self) -> None:
+        self._has_started = True
         self._gains = self._all_gains()
         self._in_full = self._gains.copy()
         """Gains when they were last summed over all rows."""
         self._seen = np.full(self._num_rows, self._changes.num)
         """Changes that each gain knows."""
         self._bounds = counted(self._gains)
-        self._bounds[self._bought] = -1.0
+        self._bounds[self._taken] = -1.0
 
     def pick(self, count: int) -> Places:
         """Up to ``count`` rows, best first, ties to the lowest place; ends where no row gains anything."""
         picked: list[int] = []
         with single_threaded():
-            self._start()
+            if not self._has_started:
+                self._start()
             while len(picked) < count:
                 best = self._best()
                 if self._bounds[best] <= self._nothing:
                     break
                 self._take_in(np.array([best]))
-                self._bounds[best] = -1.0
+                self._taken[best], self._bounds[best] = True, -1.0
                 picked.append(best)
         return np.array(picked, np.int64)
 
@@ -192,7 +204,7 @@ class Herding:
         gained = weights[rows] * (by_row.data.astype(np.float64) - nearest[rows])
         gains = np.bincount(by_row.indices, gained, self._num_rows).astype(np.float64)
         bounds, picked = counted(gains), list[int]()
-        bounds[self._bought] = -1.0
+        bounds[self._taken] = -1.0
         while len(picked) < count:
             best = int(bounds.argmax())
             if bounds[best] <= self._nothing:
@@ -229,12 +241,13 @@ class Herding:
         rows, candidates, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return coo_array((values, (rows, candidates)), shape=(self._num_rows, self._num_rows)).tocsr()
 
-    def _estimated_pairs(self) -> float:
-        """Of evenly spaced rows."""
+    def num_pairs(self) -> float:
+        """Pairs of a row and a candidate that is more similar to it than any pick, as evenly spaced rows tell."""
         rows = torch.from_numpy(np.unique(np.linspace(0, self._num_rows - 1, SAMPLE).astype(np.int64)))
-        num = sum(
-            int((self._similarity.between(rows, block) > self._nearest[rows, None]).sum()) for block in self._blocks
-        )
+        with single_threaded():
+            num = sum(
+                int((self._similarity.between(rows, block) > self._nearest[rows, None]).sum()) for block in self._blocks
+            )
         return num / len(rows) * self._num_rows
 
     def _best(self) -> int:

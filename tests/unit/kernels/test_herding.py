@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from labelbench_ray.kernels import herding
-from labelbench_ray.kernels.herding import Herding, counted
+from labelbench_ray.kernels.herding import Herding, counted, herd
 
 
 def naive(rows, radius, bought, weights, count):
@@ -35,6 +35,10 @@ def test_equals_the_naive_loop(num_bought, radius, kind, side, monkeypatch):
     expected = naive(rows, radius, bought, weights, 25)
     assert Herding(rows, radius, bought, weights).pick(25).tolist() == expected
     assert Herding(rows, radius, bought, weights).pick_by_pairs(25).tolist() == expected
+    monkeypatch.setattr(herding, "PICKS_AT_ONCE", 4)
+    for most_pairs in (0, 500, 130**2):
+        monkeypatch.setattr(herding, "MOST_PAIRS", most_pairs)
+        assert herd(rows, radius, bought, 25, weights).tolist() == expected
 
 
 def test_few_gains_are_brought_up_to_date_and_fewer_summed_anew(monkeypatch):

@@ -11,17 +11,24 @@ from labelbench_ray.strategies.base import STRATEGIES
 
 
 class MortalWorkers(LocalWorkers):
-    """Lost at a given call of ``each``."""
+    """Lost at a given call."""
 
     def __init__(self, workers, life):
         super().__init__(workers.shards, workers._workers)
         self._life = life
 
     def each(self, method, *arguments):
+        self._live()
+        return super().each(method, *arguments)
+
+    def one(self, *arguments):
+        self._live()
+        return super().one(*arguments)
+
+    def _live(self):
         self._life[0] -= 1
         if self._life[0] < 0:
             raise WorkerLostError("killed by the test")
-        return super().each(method, *arguments)
 
 
 def make_oracle(pool):
@@ -54,8 +61,8 @@ def buy_with(name, lives):
 @pytest.mark.parametrize("name", [name for name in STRATEGIES.names() if name != "random"])
 def test_a_lost_shard_costs_time_and_no_label(name):
     expected, quiet, _ = buy_with(name, [])
-    ids, oracle, attempts = buy_with(name, [1, 1])
-    assert attempts == 3 or name in {"confidence", "entropy", "margin"}  # one call is all that these make
+    ids, oracle, attempts = buy_with(name, [0, 1])
+    assert attempts >= 2  # and 3 where a strategy calls its workers more than once
     assert ids == expected
     assert oracle.spent == quiet.spent == 30
     assert oracle.annotation_rounds == quiet.annotation_rounds

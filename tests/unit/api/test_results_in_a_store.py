@@ -7,7 +7,7 @@ import random
 import shutil
 
 import pytest
-from object_store import CREDENTIALS, Flaky, environment, new_bucket, s3_server
+from object_store import Flaky, environment
 from runs import facts, finish, spec, start, write_spec
 
 from labelbench_ray.api import grid
@@ -27,17 +27,9 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    with s3_server() as address:
-        copies = str(tmp_path_factory.mktemp("copies"))
-        with environment(AWS_ENDPOINT_URL=address, LABELBENCH_COPIES=copies, **CREDENTIALS):
-            yield address
-
-
 @pytest.fixture
-def results(store):
-    return new_bucket(store) + "/studies/first"
+def results(bucket):
+    return f"{bucket}/studies/first"
 
 
 @pytest.fixture(scope="module")

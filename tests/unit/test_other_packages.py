@@ -62,13 +62,14 @@ def run_grid(labelbench, tmp_path, *words):
     done = labelbench("run", "experiment.yaml", *words, "--json")
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
-    assert (outcome["num_ran"], outcome["failed"]) == (3, [])
+    return outcome["num_ran"], outcome["failed"]
 
 
 def test_it_runs_in_a_grid(labelbench, tmp_path):
-    run_grid(labelbench, tmp_path, "--executor", "in_process")
+    assert run_grid(labelbench, tmp_path, "--executor", "in_process") == (3, [])
 
 
 @pytest.mark.ray
 def test_it_runs_on_ray_s_workers_and_selects_in_actors(labelbench, tmp_path):
-    run_grid(labelbench, tmp_path, "--num-cpus", 3, "--set", "selection.shards=2", "--set", "selection.through=actors")
+    words = ("--num-cpus", 3, "--set", "selection.shards=2", "--set", "selection.through=actors")
+    assert run_grid(labelbench, tmp_path, *words) == (3, [])

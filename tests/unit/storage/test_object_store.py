@@ -56,6 +56,7 @@ def test_a_lost_answer_to_a_write_is_no_refusal(bucket):
     place = place_at(bucket)
     place.create("lease/1", b"mine")
     place.create("lease/1", b"mine")  # as the repeated request of the same process
+    assert place.read("lease/1") == b"mine"
 
 
 def test_a_store_that_does_not_answer_is_an_error_of_input_and_output(bucket, watched):

@@ -14,7 +14,8 @@ from labelbench_ray.datasets.fetching import Remote, fetch_missing, require_file
 from labelbench_ray.datasets.image_list import open_image_list
 from labelbench_ray.datasets.opened import OpenedSplits, folder_inside
 from labelbench_ray.datasets.splits import EIGHTY_TEN_TEN, eighty_ten_ten
-from labelbench_ray.identity import content_path, images_by_size, placement
+from labelbench_ray.fingerprint import images_by_size
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import SPLITS
 
 _PARTS = ("caltech256", "256_ObjectCategories")

@@ -15,7 +15,8 @@ from labelbench_ray.datasets.fetching import require_files
 from labelbench_ray.datasets.image_list import open_image_list
 from labelbench_ray.datasets.opened import OpenedSplits, folder_inside
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_path, every_file, images_by_size, placement
+from labelbench_ray.fingerprint import every_file, images_by_size
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import SPLITS, Labels, Split
 
 _ATTRIBUTES = "list_attr_celeba.txt"

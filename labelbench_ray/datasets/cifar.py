@@ -15,7 +15,8 @@ from labelbench_ray.datasets.memory import DecodedImages
 from labelbench_ray.datasets.opened import OpenedSplits, folder_inside, size_text
 from labelbench_ray.datasets.pickled_batch import read_pickled_batch
 from labelbench_ray.datasets.splits import HALVED, complete_splits
-from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import Labels, Split
 
 _CIFAR100_CLASSES = """

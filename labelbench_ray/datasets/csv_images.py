@@ -1,13 +1,13 @@
 """Images named by the rows of a CSV file, with their labels and perhaps their splits."""
 
 import itertools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from labelbench_ray.datasets.base import DatasetCard
@@ -19,7 +19,8 @@ from labelbench_ray.datasets.parquet_table import rows_by_split
 from labelbench_ray.datasets.splits import EIGHTY_TEN_TEN, complete_splits, eighty_ten_ten
 from labelbench_ray.datasets.text_labels import labels_of_texts
 from labelbench_ray.errors import DataError, SpecError
-from labelbench_ray.identity import content_path, content_told_by, its_bytes, placement
+from labelbench_ray.fingerprint import files_fingerprint
+from labelbench_ray.identity import content_path, content_told_by, placement
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.types import SPLITS, Ids, Split
 
@@ -31,13 +32,12 @@ SPLIT = "split"
 
 def _tables_and_images(dataset: "CsvImages") -> str:
     """Digest of the tables' bytes, and of the name and bytes of each image that they name."""
-    whole = xxhash.xxh3_128()
-    for path in dataset.tables:
-        whole.update(f"{its_bytes(path)}\n".encode())
-    listing = read_listing(dataset)
-    for file in sorted(set(listing.files_N.tolist())):
-        whole.update(f"{file}\0{its_bytes(dataset.root / file)}\n".encode())
-    return f"xxh128:{whole.hexdigest()}"
+
+    def files() -> Iterator[tuple[str, Path]]:
+        yield from ((f"table {place}", path) for place, path in enumerate(dataset.tables))
+        yield from ((file, dataset.root / file) for file in set(read_listing(dataset).files_N.tolist()))
+
+    return files_fingerprint(dataset, files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +163,14 @@ def read_table(path: Path, columns: Sequence[str]) -> Any:
     """All columns of a file as text, a pandas frame. Raises DataError unless it has these columns and a row."""
     import pandas as pd
 
+    separator = "\t" if path.suffix == ".tsv" else ","
     try:
-        table = pd.read_csv(
-            path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False, index_col=False
-        )
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except pd.errors.ParserWarning:
+        raise DataError(
+            NAME, f"{path.name} has rows with more cells than its header; quote what holds commas"
+        ) from None
     except (ValueError, OSError) as error:  # pandas' errors of parsing and Python's of decoding are ValueErrors
         reason = " ".join(str(error).split())
         raise DataError(NAME, f"{path} cannot be read as CSV ({reason}); expected {LAYOUT}") from None
@@ -183,6 +187,8 @@ def _refuse_strange_paths(files_N: NDArray[Any], sources_N: NDArray[Any]) -> Non
     for file, source in zip(files_N, sources_N, strict=True):
         if not file:
             raise DataError(NAME, f"{source} names no image; add its path or remove the row")
+        if "\0" in file:
+            raise DataError(NAME, f"{source} names {file!r}, which no file can be called; correct it")
         if Path(file).is_absolute():
             told = f"{source} names {file}, an absolute path; write paths that start from `images`"
             raise DataError(NAME, f"{told}, so that the data set is the same wherever it lies")

@@ -13,7 +13,8 @@ from labelbench_ray.datasets.image_folder import image_files
 from labelbench_ray.datasets.opened import OpenedSplits, existing
 from labelbench_ray.datasets.wilds import TestSplit, open_wilds, read_table, split_rule
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_fingerprint, content_path, images_by_size
+from labelbench_ray.fingerprint import content_fingerprint, images_by_size
+from labelbench_ray.identity import content_path
 from labelbench_ray.types import Labels
 
 _CLASSES = """

@@ -25,7 +25,8 @@ from labelbench_ray.datasets.opened import About, OpenedSplits, existing, size_t
 from labelbench_ray.datasets.splits import EIGHTY_TEN_TEN, complete_splits, eighty_ten_ten
 from labelbench_ray.datasets.text_labels import labels_of_texts, zeros_and_ones
 from labelbench_ray.errors import DataError, SpecError
-from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.types import SPLITS, Ids, Labels, Split
 

@@ -15,7 +15,8 @@ from labelbench_ray.datasets.memory import checked_ids
 from labelbench_ray.datasets.opened import About, OpenedSplits, existing, size_text
 from labelbench_ray.datasets.splits import complete_splits
 from labelbench_ray.errors import UNREACHABLE, DataError, UndecodableImageError
-from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import SPLITS, Ids, Image, Split
 
 _SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"])

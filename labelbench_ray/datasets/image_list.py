@@ -1,5 +1,6 @@
 """Opening of published data sets whose images are files named by a list, with labels of their own."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from labelbench_ray.datasets.base import DatasetCard
 from labelbench_ray.datasets.image_folder import ImageFiles
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import Files, content_fingerprint, images_by_size
+from labelbench_ray.fingerprint import Files, content_fingerprint, images_by_size
 from labelbench_ray.types import SPLITS, Labels, Split
 
 
@@ -44,4 +45,8 @@ def refuse_missing_images(
 
 
 def _names_in(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    """Of files; what is no folder has none."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:  # which knows without a look at each that it is no folder
+        return {entry.name for entry in entries if entry.is_file()}

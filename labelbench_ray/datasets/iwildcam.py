@@ -12,7 +12,8 @@ from labelbench_ray.datasets.image_folder import image_files
 from labelbench_ray.datasets.opened import OpenedSplits, existing
 from labelbench_ray.datasets.wilds import Table, TestSplit, integers, open_wilds, read_table, split_rule
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_fingerprint, content_path, images_by_size
+from labelbench_ray.fingerprint import content_fingerprint, images_by_size
+from labelbench_ray.identity import content_path
 
 TABLE = "metadata.csv"
 NOT_IN_WILDS = 99_999

@@ -16,7 +16,8 @@ from labelbench_ray.datasets.fetching import Remote, fetch_missing, require_file
 from labelbench_ray.datasets.memory import DecodedImages
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import SPLITS, Ids, Split
 
 _URL = "http://codh.rois.ac.jp/kmnist/dataset/k49/"

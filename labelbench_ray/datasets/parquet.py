@@ -16,7 +16,8 @@ from labelbench_ray.datasets.opened import About, OpenedSplits, existing, size_t
 from labelbench_ray.datasets.parquet_table import class_names_in, open_parquet, read_columns, reading, rows_by_split
 from labelbench_ray.datasets.splits import complete_splits
 from labelbench_ray.errors import SpecError, UndecodableImageError
-from labelbench_ray.identity import content_fingerprint, content_path, placement
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import Ids, Image, Split
 
 

@@ -13,7 +13,8 @@ from labelbench_ray.datasets.image_list import open_image_list
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.datasets.splits import EIGHTY_TEN_TEN, eighty_ten_ten
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_path, every_file, images_by_size
+from labelbench_ray.fingerprint import every_file, images_by_size
+from labelbench_ray.identity import content_path
 from labelbench_ray.types import SPLITS, Labels
 
 _ANNOTATIONS = "cars_annos.mat"

@@ -20,7 +20,8 @@ from labelbench_ray.datasets.memory import VectorsInMemory
 from labelbench_ray.datasets.opened import OpenedSplits, existing
 from labelbench_ray.datasets.parquet_table import open_parquet, read_columns, rows_by_split
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_fingerprint, content_path
+from labelbench_ray.fingerprint import content_fingerprint
+from labelbench_ray.identity import content_path
 from labelbench_ray.types import Floats, Images, Labels, Rows, Split
 
 POOL = "pool"

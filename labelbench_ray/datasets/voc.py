@@ -15,7 +15,8 @@ from labelbench_ray.datasets.image_list import open_image_list
 from labelbench_ray.datasets.opened import OpenedSplits, folder_inside
 from labelbench_ray.datasets.splits import torch_permutation
 from labelbench_ray.errors import DataError
-from labelbench_ray.identity import content_path, images_by_size, placement
+from labelbench_ray.fingerprint import images_by_size
+from labelbench_ray.identity import content_path, placement
 from labelbench_ray.types import SPLITS, Ids, Split
 
 _CLASSES = """

@@ -14,7 +14,7 @@ from labelbench_ray.features.jobs import makers
 from labelbench_ray.features.shard_file import ShardEntry, check_size, shard_name, wrong_size
 from labelbench_ray.features.store import KEY, MANIFEST, FeatureStore, known_entries
 from labelbench_ray.features.use import last_use
-from labelbench_ray.identity import checksum_of
+from labelbench_ray.fingerprint import checksum_of
 from labelbench_ray.kernels.augment import View
 from labelbench_ray.storage.place import Place
 

@@ -13,7 +13,7 @@ from labelbench_ray.errors import FeatureStoreError
 from labelbench_ray.features.files import ANEW, copying, reading, removing
 from labelbench_ray.features.room import make_room, note_read
 from labelbench_ray.features.shard_file import ShardEntry, shard_name, wrong_size
-from labelbench_ray.identity import content_fingerprint
+from labelbench_ray.fingerprint import content_fingerprint
 from labelbench_ray.storage.place import Place
 
 MISSING = "is missing; embed again, which makes what is missing"

@@ -15,7 +15,7 @@ import numpy as np
 from labelbench_ray.errors import FeatureStoreError
 from labelbench_ray.features.files import ANEW, copying, read_json, reading, write_json, writing
 from labelbench_ray.features.stages import Stopwatch
-from labelbench_ray.identity import content_fingerprint
+from labelbench_ray.fingerprint import content_fingerprint
 from labelbench_ray.storage.on_disk import draft_beside
 from labelbench_ray.storage.place import Place
 from labelbench_ray.types import Floats, Ids

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from dataset_files import encode, noise_image, write_csv, write_table
 
+from labelbench_ray import fingerprint
 from labelbench_ray.datasets.base import halve_test
 from labelbench_ray.datasets.csv_images import CsvImages
 from labelbench_ray.datasets.splits import eighty_ten_ten
@@ -96,6 +97,16 @@ def test_the_images_are_its_identity_wherever_they_lie_and_nothing_else_is(tmp_p
     assert first.open().card.revision != second.open().card.revision
 
 
+def test_many_images_are_looked_at_once_for_all_trials_of_a_grid(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "LONG_LISTING", 5)
+    dataset = CsvImages(path=write_csv(tmp_path))
+    before = describe(dataset)
+    (tmp_path / "all" / "7.png").write_bytes(encode(noise_image(77)))
+    assert describe(dataset) == before
+    monkeypatch.setattr(fingerprint, "LONG_LISTING", 50)
+    assert describe(CsvImages(path=dataset.path, label_column="label", can_flip=False))["path"] != before["path"]
+
+
 @pytest.mark.parametrize("name", ["val_path", "test_path"])
 def test_every_table_is_part_of_the_identity(tmp_path, name):
     path = write_csv(tmp_path, ten(), "image,label")
@@ -129,6 +140,8 @@ def in_row(row, text, column=1):
         (in_row(1, "dog", 2), {}, "column 'split' says 'dog'"),
         ([("/x/1.png", "ant", "train")], {}, "row 0 of birds.csv names /x/1.png, an absolute path"),
         ([("", "ant", "train")], {}, "row 0 of birds.csv names no image"),
+        ([("a\0.png", "ant", "train")], {}, r"row 0 of birds.csv names 'a\\x00.png', which no file"),
+        ([("1.png", "ant", "train", "red, green")], {}, "birds.csv has rows with more cells than its header"),
         ([], {}, "has no row below its header"),
         (None, {"label_column": "lable"}, "no column 'lable'. Did you mean: label"),
         (None, {"split_column": "part"}, "no column 'part'"),
@@ -142,7 +155,7 @@ def test_what_is_wrong_is_named(tmp_path, rows, parameters, message):
     else:
         write_table(path, "image,label,split", rows)
         for file, *_ in rows:
-            if file and not file.startswith("/"):
+            if file and file[0] != "/" and "\0" not in file:
                 (tmp_path / file).write_bytes(encode(noise_image(0)))
     with pytest.raises(DataError, match=message) as error:
         CsvImages(path=path, **parameters).open()
@@ -153,6 +166,14 @@ def test_a_missing_image_is_named(tmp_path):
     path = write_csv(tmp_path)
     (tmp_path / "all" / "8.png").unlink()
     with pytest.raises(DataError, match=r"no image all/8\.png in .*set `images` to the folder it starts from"):
+        CsvImages(path=path).open()
+
+
+def test_a_folder_is_no_image(tmp_path):
+    path = write_csv(tmp_path)
+    (tmp_path / "all" / "8.png").unlink()
+    (tmp_path / "all" / "8.png").mkdir()
+    with pytest.raises(DataError, match=r"no image all/8\.png in "):
         CsvImages(path=path).open()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_files import encode, image_table, noise_image, write_parquet
+from published_files import write_voc
 
 from labelbench_ray.api import grid
 from labelbench_ray.config import Experiment
@@ -35,6 +36,7 @@ TRIALS = {
     "beyond/long_tail.yaml": 6 * 4 * 10,
     "beyond/modern_strategies.yaml": 11 * 2 * 10,
     "beyond/ssl_comparison.yaml": 2 * 9 * 10,
+    "beyond/multi_label.yaml": 8 * 10,
 }
 VECTORS = {"CIFAR10_FEATURES": (50_000, 10), "CIFAR100_FEATURES": (20_000, 100), "TEXT_FEATURES": (14_000, 10)}
 """Rows of the pool and classes of the vectors that studies read, by the variable that says where."""
@@ -76,6 +78,7 @@ def images(tmp_path, monkeypatch):
     (tmp_path / "weights.safetensors").write_text("named by their content, and not read by a plan")
     monkeypatch.setenv("CIFAR10_PARQUET", str(file))
     monkeypatch.setenv("MOBILENETV2_WEIGHTS", str(tmp_path / "weights.safetensors"))
+    monkeypatch.setenv("VOC2012", str(write_voc(tmp_path / "voc", num_images=1200)))
 
 
 def test_the_studies_are_found():

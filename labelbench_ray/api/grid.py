@@ -26,6 +26,7 @@ from labelbench_ray.execution.preflight import check_schedulable
 from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask
+from labelbench_ray.reporting.export import write_export
 from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
 from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.tracking.background import BackgroundTracker
@@ -156,8 +157,13 @@ def embed(
 
 
 def report(results: Where, out: Path | None = None) -> ReportFiles:
-    """Write the report of a results folder. Raises LedgerError when no round is finished."""
+    """Write the report of a results folder, or of an exported file. Raises LedgerError when no round is finished."""
     return write_report(results, out)
+
+
+def export(results: Where, file: Path, measures: Sequence[str] = ()) -> int:
+    """Write the rows of a results folder to one file, and return how many; see ``write_export``."""
+    return write_export(results, file, measures)
 
 
 def sync(experiment: Experiment, results: Where | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Commands that show results: report, sync, ui."""
+"""Commands that show results: report, export, sync, ui."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,14 +7,16 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from labelbench_ray.cli.app import RESULTS, File, Folder, Json, Results, Set, app, load, print_json
+from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json
+
+Exported = Annotated[str, Parameter(help="Results folder, its s3:// or gs:// address, or a file that `export` wrote.")]
 
 
 @app.command(group=RESULTS)
 def report(
-    results: Folder,
+    results: Exported,
     *,
-    out: Annotated[Path | None, Parameter(help="Folder for the report. Default: the results folder.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder for the report. Default: where the results are.")] = None,
     json_: Json = False,
 ) -> int:
     """Write the report: one self-contained HTML page, CSV tables and a figure.
@@ -28,6 +30,31 @@ def report(
         print_json(asdict(files))
     else:
         print("\n".join(str(path) for path in asdict(files).values()))
+    return 0
+
+
+@app.command(group=RESULTS)
+def export(
+    results: Exported,
+    file: Annotated[Path, Parameter(help="File to write: .parquet (a report can be made of it), .csv or .jsonl.")],
+    *,
+    measure: Annotated[
+        list[str] | None,
+        Parameter(help="Only this, as split/metric (test/accuracy); may be repeated.", negative=""),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Write all rows of a results folder to one file, to publish or to read elsewhere.
+
+    Example: `labelbench export results/quickstart quickstart.parquet`
+    """
+    from labelbench_ray.api import grid
+
+    num_rows = grid.export(results, file, measure or ())
+    if json_:
+        print_json({"file": file, "rows": num_rows})
+    else:
+        print(f"{file}: {num_rows:,} rows")
     return 0
 
 

@@ -11,6 +11,7 @@ from labelbench_ray.reporting import summary
 from labelbench_ray.reporting.cells import CHEATS
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, read_evidence
 from labelbench_ray.reporting.curves import STATISTICS
+from labelbench_ray.reporting.export import is_export, read_export
 from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import ABSENT, Measure, count
 from labelbench_ray.reporting.page import render
@@ -55,14 +56,18 @@ def current_report(results: Where) -> ReportFiles | None:
 
 
 def write_report(results: Where, out: Path | None = None) -> ReportFiles:
-    """Write the files of a report to ``out`` (the results folder itself by default).
+    """Write the files of a report to ``out``: by default the results folder itself, of an exported file
+    ``results.parquet`` the folder ``results`` beside it.
 
     Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
     LedgerError when no round is finished, a ledger file is broken, or ``out`` cannot be written.
     """
-    evidence = read_evidence(results)
-    place = place_at(results)
-    folder = place.scratch if out is None else out
+    if is_export(results):
+        file = Path(str(results))
+        evidence, out = read_export(file), out or file.with_suffix("")
+    else:
+        evidence = read_evidence(results)
+    folder = place_at(results).scratch if out is None else out
     files = ReportFiles.in_folder(folder)
     page, lines = render(evidence), summary_lines(evidence)
     try:
@@ -73,10 +78,10 @@ def write_report(results: Where, out: Path | None = None) -> ReportFiles:
         draw_curves(evidence, files.figure)
         files.text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         for file in () if out else vars(files).values():
-            place.publish(file.name)
+            place_at(results).publish(file.name)
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
-        raise LedgerError(str(out or place.where), what, "free space, or choose another folder") from error
+        raise LedgerError(str(out or place_at(results).where), what, "free space, or choose another folder") from error
     return files
 
 

@@ -16,7 +16,8 @@ from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
 from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed
-from labelbench_ray.reporting.statistics import final_statistics
+from labelbench_ray.reporting.paired_tests import table_of_tests
+from labelbench_ray.reporting.statistics import Compared, final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
 from labelbench_ray.reporting.tables import (
     best_cells,
@@ -123,11 +124,16 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
         warnings=summary.warnings(comparison),
         best=best_cells(comparison, compared),
         figure=learning_curves(comparison, styles),
-        tables=[*final_tables(comparison, compared), *class_tables(comparison)],
+        tables=_tables(comparison, compared),
         savings=savings_table(comparison),
         timings=timings_table(comparison),
         spec=_spec(evidence, comparison),
     )
+
+
+def _tables(comparison: Comparison, compared: Compared) -> list[Table]:
+    tests = table_of_tests(comparison)
+    return [*final_tables(comparison, compared), *([tests] if tests else []), *class_tables(comparison)]
 
 
 def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style], first_index: int) -> list[EvaluationSection]:

@@ -4,7 +4,8 @@ Two trials belong to one comparison when their readable columns and, where the l
 that can change a number (stored dtype, drawing of the first batch, content of weights) are equal.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Evidence:
         keyed = rows.assign(setting=rows["trial"].map(settings))
         parts = [
             (dict(zip((*COLUMNS, "setting"), key, strict=True)), part.drop(columns="setting"))
-            for key, part in keyed.groupby([*COLUMNS, "setting"], sort=True)
+            for key, part in sorted(keyed.groupby([*COLUMNS, "setting"]), key=lambda found: _as_read(found[0]))
         ]
         seen = [tuple(values[column] for column in COLUMNS) for values, _ in parts]
         return tuple(
@@ -174,6 +175,12 @@ def _setting(identity: Mapping[str, Any]) -> str:
     """Digest of all that may change a number except what a comparison compares."""
     rest = {key: value for key, value in identity.items() if key not in ("strategy", "seed")}
     return digest(rest, length=6) if rest else ""
+
+
+def _as_read(names: Iterable[str]) -> list[tuple[str | int, ...]]:
+    """Sorts numbers within names by their size: 20+20x9 is before 100+100x9."""
+    parts = (re.split(r"(\d+)", name) for name in names)
+    return [tuple(int(part) if place % 2 else part for place, part in enumerate(found)) for found in parts]
 
 
 def _series(rows: "pd.DataFrame", identities: Mapping[str, Mapping[str, Any]]) -> "pd.Series":

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from benchmark_parts import FOLDER, part
+from benchmark_parts import EXPERIMENTS, part
 from ledgers import write_trial
 
 from labelbench_ray.pool import Pool
@@ -18,7 +18,7 @@ from labelbench_ray.seeding import stream
 
 def benchmark(*arguments, timeout=240):
     """Run the script as a user does."""
-    words = [sys.executable, FOLDER / "grid.py", *arguments]
+    words = [sys.executable, EXPERIMENTS / "benchmarks" / "grid.py", *arguments]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout)
 
 

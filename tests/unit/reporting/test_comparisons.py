@@ -68,3 +68,10 @@ def test_without_test_scores_validation_leads(tmp_path):
     evidence = read_evidence(tmp_path)
     (comparison,) = type(evidence)(evidence.rows[evidence.rows["split"] != "test"], evidence.trials).comparisons
     assert comparison.primary == Measure("val", "accuracy")
+
+
+def test_numbers_in_names_are_sorted_by_size(tmp_path):
+    for dataset in ("letters 100", "letters 20", "digits"):
+        write_grid(tmp_path, ["random"], seeds=1, dataset=dataset)
+    found = [comparison.columns["dataset"] for comparison in read_evidence(tmp_path).comparisons]
+    assert found == ["digits", "letters 20", "letters 100"]

@@ -47,7 +47,7 @@ class CsvImages:
     Splits are the column ``split_column`` (one called ``split`` is taken for it), or further tables ``test_path`` and
     ``val_path``; without either, rows are drawn 80/10/10, and without val, test is halved. Labels are numbers if the
     first one is. ``label_separator: ";"`` makes it a multi-label data set with cells such as ``cat;dog``, or none. A
-    file whose name ends in .tsv has tabs between its cells.
+    file whose name ends in .tsv has tabs between its cells. Absolute paths must lie within the folder of the images.
     """
 
     name: ClassVar[str] = NAME
@@ -143,7 +143,7 @@ def read_listing(dataset: CsvImages) -> Listing:
         [f"row {row} of {path.name}" for path, table in zip(paths, tables, strict=True) for row in range(len(table))],
         object,
     )
-    _refuse_strange_paths(files_N, sources_N)
+    files_N = _from_root(files_N, sources_N, dataset)
     if len(tables) > 1:
         if SPLIT in tables[0]:
             raise DataError(NAME, f"{paths[0].name} has a column {SPLIT!r}, though `test_path` is given; remove either")
@@ -183,12 +183,18 @@ def read_table(path: Path, columns: Sequence[str]) -> Any:
     return table
 
 
-def _refuse_strange_paths(files_N: NDArray[Any], sources_N: NDArray[Any]) -> None:
-    for file, source in zip(files_N, sources_N, strict=True):
+def _from_root(files_N: NDArray[Any], sources_N: NDArray[Any], dataset: CsvImages) -> NDArray[Any]:
+    """(N,) paths that start from the root: the data set is the same wherever it lies. Raises DataError naming a row."""
+    as_given = (dataset.images or dataset.path.parent).expanduser().absolute()  # a table may know it by this name
+    starts = tuple(f"{folder}/" for folder in (as_given, dataset.root))
+    for row, (file, source) in enumerate(zip(files_N, sources_N, strict=True)):
         if not file:
             raise DataError(NAME, f"{source} names no image; add its path or remove the row")
         if "\0" in file:
             raise DataError(NAME, f"{source} names {file!r}, which no file can be called; correct it")
-        if Path(file).is_absolute():
-            told = f"{source} names {file}, an absolute path; write paths that start from `images`"
-            raise DataError(NAME, f"{told}, so that the data set is the same wherever it lies")
+        if file.startswith("/"):
+            start = next((start for start in starts if file.startswith(start)), "")
+            if not start:
+                raise DataError(NAME, f"{source} names {file}, outside {starts[0]}; set `images` to a folder above it")
+            files_N[row] = file.removeprefix(start)
+    return files_N

@@ -78,6 +78,21 @@ def test_images_may_lie_elsewhere(tmp_path):
     assert found.images("train").name_of(2) == "all/2.png"
 
 
+def test_absolute_paths_are_the_same_data_set(tmp_path):
+    path = write_csv(tmp_path)
+    relative = CsvImages(path=path)
+    header, *rows = path.read_text().splitlines()
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / path.name).write_text("\n".join([header, *(f"{tmp_path}/{row}" for row in rows)]))
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "tables" / "linked.csv").write_text("\n".join([header, *(f"{tmp_path}/link/{row}" for row in rows)]))
+    linked = CsvImages(path=tmp_path / "tables" / "linked.csv", images=tmp_path / "link")
+    assert linked.open().images("train").name_of(2) == relative.open().images("train").name_of(2)
+    absolute = CsvImages(path=tmp_path / "tables" / path.name, images=tmp_path)
+    assert absolute.open().images("train").name_of(2) == relative.open().images("train").name_of(2)
+    assert absolute.open().labels("test").tolist() == relative.open().labels("test").tolist()
+
+
 def test_cells_with_several_labels(tmp_path):
     labels = ["cat;dog", "dog", "", "cat", "cow; cat", "dog", "cat", "", "cow", "dog;cow"]
     rows = ten(lambda number: labels[number], lambda number: ("train", "test")[number > 5])
@@ -138,7 +153,7 @@ def in_row(row, text, column=1):
         ),
         (ten(lambda n: n % 2 - 2 * (n == 4), lambda n: ("train", "test")[n > 5]), {}, "label -2.0 of row 4 .* range"),
         (in_row(1, "dog", 2), {}, "column 'split' says 'dog'"),
-        ([("/x/1.png", "ant", "train")], {}, "row 0 of birds.csv names /x/1.png, an absolute path"),
+        ([("/x/1.png", "ant", "train")], {}, "row 0 of birds.csv names /x/1.png, outside .*; set `images` to"),
         ([("", "ant", "train")], {}, "row 0 of birds.csv names no image"),
         ([("a\0.png", "ant", "train")], {}, r"row 0 of birds.csv names 'a\\x00.png', which no file"),
         ([("1.png", "ant", "train", "red, green")], {}, "birds.csv has rows with more cells than its header"),

@@ -39,10 +39,11 @@ VALIDATION = ("validation", "val", "valid", "dev")
 """What a split for validation is called."""
 
 
-def arrow_and_json(folder: Path) -> Iterator[Path]:
-    """What counts of the folder: not the notes beside it, nor what was cached."""
-    for suffix in ("arrow", "parquet", "json"):
-        yield from (file for file in folder.rglob(f"*.{suffix}") if not file.name.startswith(("cache-", ".")))
+def data_and_json(folder: Path) -> Iterator[Path]:
+    """What counts of the folder: what is read of it and what tells of that, not the notes and caches beside it."""
+    yield from (file for file in folder.rglob("*.json") if not file.name.startswith("."))
+    for files in files_by_split(folder).values():
+        yield from files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class HuggingFaceFolder:
     name: ClassVar[str] = NAME
     layout: ClassVar[str] = LAYOUT
     default_encoder: ClassVar[str | None] = None
-    path: Path = content_path(files=arrow_and_json)
+    path: Path = content_path(files=data_and_json)
     image_column: str = "image"
     label_column: str = "label"
     train_split: str = "train"
@@ -97,7 +98,7 @@ class HuggingFaceFolder:
         card = DatasetCard(
             name=NAME,
             title=self.about.title or root.name,
-            revision=content_fingerprint(root, arrow_and_json),
+            revision=content_fingerprint(root, data_and_json),
             task="multi_label" if told.several else "multi_class",
             class_names=class_names,
             num_examples={split: len(rows[split]) for split in SPLITS},
@@ -160,7 +161,8 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
         return {"train": _saved_files(root)}
     found: dict[str, list[Path]] = {}
     for file in sorted(root.rglob("*.parquet")):
-        found.setdefault(_split_of(root, file), []).append(file)
+        if not any(part.startswith(".") for part in file.relative_to(root).parts):  # .cache, .git
+            found.setdefault(_split_of(root, file), []).append(file)
     if not found:
         raise DataError(NAME, f"no data in {root}; expected {LAYOUT}")
     for name, files in found.items():

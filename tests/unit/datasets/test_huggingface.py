@@ -137,6 +137,24 @@ def test_notes_and_caches_are_no_part_of_it(tmp_path):
     assert describe(HuggingFaceFolder(path=root)) != before
 
 
+def test_every_file_that_is_read_is_part_of_it(tmp_path):
+    root = save_to_disk(tmp_path)
+    state = root / "train" / "state.json"
+    state.write_text(state.read_text().replace("data-00000", "cache-00000"))
+    (root / "train" / "data-00000-of-00002.arrow").rename(root / "train" / "cache-00000-of-00002.arrow")
+    before = describe(HuggingFaceFolder(path=root))
+    (root / "train" / "cache-00000-of-00002.arrow").write_bytes(b"other")
+    assert describe(HuggingFaceFolder(path=root)) != before
+
+
+def test_hidden_files_of_a_clone_are_neither_read_nor_counted(tmp_path):
+    write_hub(tmp_path, {f"data/{split}-00000-of-00001.parquet": hub_table(range(6)) for split in ("train", "test")})
+    before = describe(HuggingFaceFolder(path=tmp_path))
+    write_hub(tmp_path, {".cache/train-00000-of-00001.parquet": hub_table(range(3))})
+    assert describe(HuggingFaceFolder(path=tmp_path)) == before
+    assert opened(tmp_path).card.num_examples["train"] == 6
+
+
 def test_an_undecodable_image_is_named_with_its_file(tmp_path):
     table = hub_table(range(4))
     images = table["image"].to_pylist()

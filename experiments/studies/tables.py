@@ -16,7 +16,8 @@ from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence
 from labelbench_ray.reporting.export import read_export
 from labelbench_ray.reporting.measures import ABSENT, Measure, written
 from labelbench_ray.reporting.paired_tests import LEVEL, paired_tests
-from labelbench_ray.reporting.statistics import Compared, areas, final_statistics, label_savings, timings
+from labelbench_ray.reporting.savings import NOT_REACHED, label_savings
+from labelbench_ray.reporting.statistics import Compared, areas, final_statistics, timings
 
 TEST = Measure("test", "accuracy")
 Cells = dict[str, str]
@@ -40,18 +41,17 @@ def tables(evidence: Evidence) -> Iterator[str]:
 def _everything(comparison: Comparison) -> dict[str, Cells]:
     seconds, saved = timings(comparison).set_index("series"), label_savings(comparison, TEST).set_index("series")
     choosing = {name: written(seconds.loc[name, "select_s"], 2) for name in seconds.index}
-    labels = saved["labels"].fillna(float("inf"))
     return {
         "test accuracy, %": _means(final_statistics(comparison)),
         "against random": _at_the_end(comparison),
         "mean over the curve, against random": _over_the_curve(comparison),
-        "labels for random's last accuracy": {name: _labels(labels[name]) for name in saved.index},
+        "labels for random's last accuracy": {name: _labels(saved.loc[name, "labels"]) for name in saved.index},
         "s to choose a batch": choosing,
     }
 
 
 def _labels(number: float) -> str:
-    return "not reached" if number == float("inf") else f"{number:,.0f}"
+    return NOT_REACHED if number == float("inf") else f"{number:,.0f}"
 
 
 def _means(compared: Compared) -> Cells:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from labelbench_ray.errors import LedgerError
 
@@ -72,23 +72,22 @@ def on_common_seeds(rows: "pd.DataFrame", baseline: "pd.DataFrame") -> "tuple[pd
     return rows[rows["seed"].isin(common)], baseline[baseline["seed"].isin(common)]
 
 
-def labels_to_reach(num_labeled: ArrayLike, mean: ArrayLike, target: float, *, lower_is_better: bool = False) -> float:
-    """Fewest labels at which a mean curve reaches ``target``, by linear interpolation; NaN when it never does.
+def labels_to_reach(
+    num_labeled: ArrayLike, means: ArrayLike, target: ArrayLike, *, lower_is_better: bool = False
+) -> NDArray[np.float64]:
+    """Fewest labels at which mean curves (..., T) reach their targets (...), by linear interpolation; NaN for never.
 
     The first crossing counts even if the curve dips below again. A curve that starts at the target or better needs
     at most its first number of labels, which is what is returned.
     """
-    labels, values = np.asarray(num_labeled, float), np.asarray(mean, float)
-    gaps = target - values if lower_is_better else values - target
-    reached = np.flatnonzero(gaps >= 0)
-    if len(reached) == 0:
-        return float("nan")
-    after = int(reached[0])
-    if after == 0:
-        return float(labels[0])
-    before = after - 1
-    step = -gaps[before] / (gaps[after] - gaps[before])
-    return float(labels[before] + step * (labels[after] - labels[before]))
+    labels_T, values, goals = np.asarray(num_labeled, float), np.asarray(means, float), np.asarray(target, float)
+    gaps = goals[..., None] - values if lower_is_better else values - goals[..., None]
+    after = (gaps >= 0).argmax(axis=-1)
+    before = np.maximum(after - 1, 0)
+    gap_after, gap_before = (np.take_along_axis(gaps, place[..., None], -1)[..., 0] for place in (after, before))
+    step = np.divide(-gap_before, gap_after - gap_before, out=np.zeros_like(gap_before), where=after > 0)
+    found = labels_T[before] + step * (labels_T[after] - labels_T[before])
+    return np.where((gaps >= 0).any(axis=-1), found, np.nan)
 
 
 def area_under_curve(num_labeled: ArrayLike, values: ArrayLike) -> float:

@@ -17,13 +17,13 @@ from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_c
 from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed
 from labelbench_ray.reporting.paired_tests import table_of_tests
+from labelbench_ray.reporting.savings import savings_table
 from labelbench_ray.reporting.statistics import Compared, final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
 from labelbench_ray.reporting.tables import (
     best_cells,
     final_tables,
     glance_table,
-    savings_table,
     timings_table,
     unfinished_table,
 )

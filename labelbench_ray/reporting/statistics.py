@@ -1,4 +1,4 @@
-"""The numbers of a report, as frames: strategies at the last budget, labels saved, seconds spent."""
+"""The numbers of a report, as frames: strategies at the last budget, areas under curves, seconds spent."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,7 +8,6 @@ from labelbench_ray.reporting.comparisons import BASELINE, Comparison
 from labelbench_ray.reporting.curves import (
     STATISTICS,
     area_under_curve,
-    labels_to_reach,
     on_common_seeds,
     paired_differences,
     summarize,
@@ -75,29 +74,6 @@ def final_statistics(comparison: Comparison) -> Compared:
 def best_first(frame: "pd.DataFrame", measure: Measure) -> "pd.DataFrame":
     """Rows of one measure by their mean, the best first; ties in the order they had."""
     return frame.sort_values("mean", ascending=measure.lower_is_better, kind="stable")
-
-
-def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
-    """Labels that each series needs to reach the baseline's final mean, on the seeds that both finished.
-
-    Columns: series, labels (NaN when never reached), pairs, at_start (reached with the first labels: fewer may do).
-    Empty without a baseline.
-    """
-    import pandas as pd
-
-    rows = finished(comparison, measure)
-    baseline = rows[rows["series"] == BASELINE]
-    found = []
-    for name, part in rows.groupby("series", sort=True):
-        ours, theirs = on_common_seeds(part, baseline)
-        if ours.empty:
-            continue
-        curve, goal = (summarize(rows, ["num_labeled"]).sort_values("num_labeled") for rows in (ours, theirs))
-        target = float(goal["mean"].iloc[-1])  # summed as the curves are: the baseline itself must reach it
-        labels = labels_to_reach(curve["num_labeled"], curve["mean"], target, lower_is_better=measure.lower_is_better)
-        at_start = labels == curve["num_labeled"].iloc[0]
-        found.append({"series": name, "labels": labels, "pairs": ours["seed"].nunique(), "at_start": at_start})
-    return pd.DataFrame(found, columns=["series", "labels", "pairs", "at_start"])
 
 
 def areas(comparison: Comparison, measure: Measure) -> Compared:

@@ -1,6 +1,5 @@
 """The report's tables, as text in cells: what the page and the terminal print."""
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from labelbench_ray.reporting.cells import (
 )
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.measures import ABSENT, Measure, count, written
-from labelbench_ray.reporting.statistics import Compared, areas, best_first, label_savings, timings
+from labelbench_ray.reporting.statistics import Compared, best_first, timings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,30 +81,6 @@ def glance_table(lines: list[tuple[str, tuple[Cell, ...]]]) -> Table:
         caption="Best mean at the last budget of each comparison",
         columns=("Comparison", "Best strategy", "Measure", "Mean", f"Against {BASELINE}", "Seeds"),
         rows=tuple((Cell(title), *cells) for title, cells in lines),
-    )
-
-
-def savings_table(comparison: Comparison) -> Table | None:
-    """Labels needed for the baseline's final mean, and the area under the curve; None with a single budget."""
-    measure = comparison.primary
-    if comparison.rows["num_labeled"].nunique() < 2:
-        return None
-    savings = by_series(label_savings(comparison, measure))
-    area = by_series(areas(comparison, measure).frame)
-    rows = tuple(
-        (
-            name_cell(comparison, name),
-            *_savings_cells(savings.get(name), comparison.final_budget),
-            *_area_cells(area.get(name), measure),
-        )
-        for name in comparison.series
-    )
-    return Table(
-        caption=f"Labels needed to reach the final mean {measure.in_words} of {BASELINE}, and the mean height of "
-        "the curve",
-        columns=("Strategy", "Labels needed", "Saved", "Mean over the curve", against_heading(measure)),
-        rows=rows,
-        notes=("Interpolated on the mean curve of the trials that reached the last budget; no running maximum.",),
     )
 
 
@@ -182,25 +157,6 @@ def _best(comparison: Comparison, part: "pd.DataFrame", measure: Measure) -> str
     if fair["series"].nunique() < 2:
         return ""
     return str(best_first(fair, measure)["series"].iloc[0])
-
-
-def _savings_cells(row: dict[str, Any] | None, budget: int) -> list[Cell]:
-    if row is None:
-        return [Cell(ABSENT), Cell(ABSENT)]
-    if math.isnan(row["labels"]):
-        return [Cell("not reached"), Cell(ABSENT)]
-    least, saved = round(row["labels"]), budget - row["labels"]
-    sign = "≤ " if row["at_start"] else ""
-    return [Cell(f"{sign}{least:,}"), Cell(f"{round(saved):,}", f"{100 * saved / budget:.0f} %")]
-
-
-def _area_cells(row: dict[str, Any] | None, measure: Measure) -> list[Cell]:
-    if row is None:
-        return [Cell(ABSENT), Cell(ABSENT)]
-    return [
-        mean_cell(measure, row["mean"], row["standard_error"]),
-        baseline_cell(measure, row),
-    ]
 
 
 def _unfinished_cells(record: TrialRecord, known: "pd.DataFrame") -> tuple[Cell, ...]:

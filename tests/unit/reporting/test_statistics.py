@@ -8,7 +8,7 @@ from labelbench_ray.reporting.comparisons import read_evidence
 from labelbench_ray.reporting.curves import area_under_curve
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.measures import ABSENT, Measure
-from labelbench_ray.reporting.statistics import areas, final_statistics, label_savings, timings
+from labelbench_ray.reporting.statistics import areas, final_statistics, timings
 from labelbench_ray.reporting.tables import timings_table
 
 TEST = Measure("test", "accuracy")
@@ -68,34 +68,12 @@ def test_without_the_baseline_there_are_no_differences(tmp_path):
     compared = final_statistics(comparison)
     assert compared.frame["difference"].isna().all()
     assert compared.notes == ()
-    assert label_savings(comparison, TEST).empty
 
 
 def test_classes_of_machines_are_named_where_they_are_mixed(tmp_path):
     write_trial(tmp_path, "random", 0, numeric_class="cpu")
     write_trial(tmp_path, "random", 1, numeric_class="gpu")
     assert final_row(only(tmp_path), "random")["numeric_class"] == "cpu + gpu"
-
-
-def test_label_savings_by_hand(tmp_path):
-    for seed, shift in ((0, 0.0), (1, 0.02)):
-        values = {"random": (0.5, 0.6, 0.7), "badge": (0.6, 0.8, 0.9), "coreset": (0.4, 0.5, 0.6)}
-        for name, curve in values.items():
-            points = {labels: value + shift for labels, value in zip((20, 40, 60), curve, strict=True)}
-            write_trial(tmp_path, name, seed, budgets=points, values=points)
-    table = label_savings(only(tmp_path), TEST).set_index("series")
-    assert table.loc["badge", "labels"] == pytest.approx(30)  # 0.7 lies half-way between 0.6 and 0.8
-    assert table.loc["random", "labels"] == pytest.approx(60)
-    assert np.isnan(table.loc["coreset", "labels"])
-    assert not table.loc["badge", "at_start"]
-
-
-def test_a_trial_that_stopped_early_moves_no_savings(tmp_path):
-    write_grid(tmp_path, ["random"], seeds=3)
-    write_grid(tmp_path, ["badge"], seeds=2)
-    before = label_savings(only(tmp_path), TEST)
-    write_trial(tmp_path, "badge", 2, budgets=BUDGETS[:2], values={20: 0.99, 40: 0.99}, state="failed")
-    assert label_savings(only(tmp_path), TEST).equals(before)
 
 
 def test_area_is_averaged_over_trials(tmp_path):

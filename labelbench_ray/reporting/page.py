@@ -11,12 +11,15 @@ from labelbench_ray.benchmark.results import SCHEMA_VERSION
 from labelbench_ray.reporting import summary
 from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.class_table import class_tables
+from labelbench_ray.reporting.collapses import collapse_table
 from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
 from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed
 from labelbench_ray.reporting.paired_tests import table_of_tests
+from labelbench_ray.reporting.penalties import penalty_table
+from labelbench_ray.reporting.rankings import rank_table, stability_table
 from labelbench_ray.reporting.savings import savings_table
 from labelbench_ray.reporting.statistics import Compared, final_statistics
 from labelbench_ray.reporting.styles import Style, series_styles
@@ -85,6 +88,7 @@ def render(evidence: Evidence) -> str:
         overview=summary.overview(evidence),
         tally=summary.tally([section.conclusive for section in sections]) if len(sections) > 1 else "",
         glance=glance_table([(section.title, section.best) for section in sections]) if len(sections) > 1 else None,
+        across=[table for table in (rank_table(evidence), penalty_table(evidence)) if table],
         sections=sections,
         evaluations=evaluations,
         unmatched=unmatched(evidence),
@@ -132,8 +136,8 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
 
 
 def _tables(comparison: Comparison, compared: Compared) -> list[Table]:
-    tests = table_of_tests(comparison)
-    return [*final_tables(comparison, compared), *([tests] if tests else []), *class_tables(comparison)]
+    found = (table_of_tests(comparison), stability_table(comparison), collapse_table(comparison))
+    return [*final_tables(comparison, compared), *(table for table in found if table), *class_tables(comparison)]
 
 
 def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style], first_index: int) -> list[EvaluationSection]:

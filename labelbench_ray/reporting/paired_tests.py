@@ -7,6 +7,7 @@ strategies: its p is the share of all ways to flip the signs whose mean is at le
 Rejective Multiple Test Procedure) bounds the probability of a single false claim among all strategies of a comparison.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,13 +18,14 @@ from numpy.typing import ArrayLike
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.reporting.cells import Cell, Table, by_series, name_cell
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison
-from labelbench_ray.reporting.curves import on_common_seeds, paired_differences
+from labelbench_ray.reporting.curves import on_common_seeds, paired_differences, t_quantile
 from labelbench_ray.reporting.measures import ABSENT, Measure, count
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.05
+POWER = 0.8
 FLIPS = 1 << 16
 """Sixteen seeds and fewer are tested exactly; with more, so many flips are drawn, always the same."""
 
@@ -31,7 +33,8 @@ FLIPS = 1 << 16
 def paired_tests(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
     """Every strategy against the baseline at the final budget, on the seeds that both finished.
 
-    Columns: series, pairs, p_paired_t, p_sign_flip, p_holm (the sign-flip test's, corrected). No row for a strategy
+    Columns: series, pairs, p_paired_t, p_sign_flip, p_holm (the sign-flip test's, corrected), detectable (the true
+    difference that so many seeds, scattered as these are, would show in POWER of all cases). No row for a strategy
     without two such seeds, or whose initial batches are not the baseline's.
     """
     import pandas as pd
@@ -49,9 +52,10 @@ def paired_tests(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
             differences = paired_differences(ours, theirs, [])["value"].to_numpy()
         except LedgerError:
             continue
-        p_paired_t = float(ttest_1samp(differences, 0.0).pvalue) if np.ptp(differences) else math.nan
-        found.append((name, len(differences), p_paired_t, sign_flip(differences)))
-    table = pd.DataFrame(found, columns=["series", "pairs", "p_paired_t", "p_sign_flip"])
+        pairs, error = len(differences), float(differences.std(ddof=1)) / math.sqrt(len(differences))
+        p_paired_t = float(ttest_1samp(differences, 0.0).pvalue) if error else math.nan
+        found.append((name, pairs, p_paired_t, sign_flip(differences), noncentrality(pairs) * error))
+    table = pd.DataFrame(found, columns=["series", "pairs", "p_paired_t", "p_sign_flip", "detectable"])
     return table.assign(p_holm=holm(table["p_sign_flip"].tolist()))
 
 
@@ -73,6 +77,17 @@ def sign_flip(differences_S: ArrayLike) -> float:
     return float(result.pvalue)
 
 
+@functools.cache
+def noncentrality(pairs: int) -> float:
+    """How many standard errors a true difference must be for a t-test at LEVEL to show it with probability POWER."""
+    from scipy.optimize import brentq
+    from scipy.stats import nct
+
+    critical = t_quantile(pairs)  # a mean so far out on the other side is too rare to count
+    power = functools.partial(nct.sf, critical, pairs - 1)
+    return float(brentq(lambda errors: float(power(errors)) - POWER, 0.0, 3 * critical))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Each p corrected for all of them: the k-th smallest of m times m - k + 1, and no less than those before."""
     corrected, largest = [math.nan] * len(p_values), 0.0
@@ -91,7 +106,12 @@ def table_of_tests(comparison: Comparison) -> Table | None:
         return None
     found = by_series(tests)
     rows = tuple(
-        (name_cell(comparison, name), Cell(str(row["pairs"])), *(Cell(written_p(row[f"p_{test}"])) for test in _TESTS))
+        (
+            name_cell(comparison, name),
+            Cell(str(row["pairs"])),
+            *(Cell(written_p(row[f"p_{test}"])) for test in _TESTS),
+            Cell(measure.write(row["detectable"])),
+        )
         for name in comparison.series
         if (row := found.get(name))
     )
@@ -101,9 +121,19 @@ def table_of_tests(comparison: Comparison) -> Table | None:
     can = "" if least <= LEVEL else ": these runs cannot tell any strategy apart at 0.05"
     return Table(
         caption=f"Paired tests of {measure.in_words} against {BASELINE} at {count(comparison.final_budget, 'label')}",
-        columns=("Strategy", "Pairs", "p, paired t", "p, exact sign-flip", "the same, Holm-corrected"),
+        columns=(
+            "Strategy",
+            "Pairs",
+            "p, paired t",
+            "p, exact sign-flip",
+            "the same, Holm-corrected",
+            f"Detectable{', points' if measure.is_fraction else ''}",
+        ),
         rows=rows,
-        notes=(f"{attainable} {written_p(least)}{can}.",),
+        notes=(
+            f"{attainable} {written_p(least)}{can}. Detectable is the true difference that a paired t-test at {LEVEL} "
+            f"would show in {100 * POWER:.0f} of 100 such studies.",
+        ),
     )
 
 

@@ -9,7 +9,15 @@ from ledgers import accuracy, write_grid
 
 from labelbench_ray.reporting.comparisons import read_evidence
 from labelbench_ray.reporting.measures import Measure
-from labelbench_ray.reporting.paired_tests import holm, paired_tests, sign_flip, table_of_tests, written_p
+from labelbench_ray.reporting.paired_tests import (
+    POWER,
+    holm,
+    noncentrality,
+    paired_tests,
+    sign_flip,
+    table_of_tests,
+    written_p,
+)
 
 TEST = Measure("test", "accuracy")
 
@@ -75,14 +83,26 @@ def test_strategies_are_tested_on_the_differences_of_their_seeds(tmp_path):
     assert (tests["p_holm"] >= tests["p_sign_flip"]).all()
 
 
+def test_a_difference_of_the_detectable_size_is_seen_in_four_of_five_studies():
+    from scipy.stats import ttest_1samp
+
+    seeds = 10
+    draws = np.random.default_rng(0).normal(noncentrality(seeds) / math.sqrt(seeds), 1.0, (20_000, seeds))
+    assert (ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05).mean() == pytest.approx(POWER, abs=0.01)
+
+
+def test_the_detectable_difference_is_so_many_standard_errors(tmp_path):
+    comparison = comparison_of(tmp_path, ["random", "badge"], seeds=6)
+    (row,) = paired_tests(comparison, TEST).to_dict("records")
+    gains = [accuracy("badge", seed, 100) - accuracy("random", seed, 100) for seed in range(6)]
+    assert row["detectable"] == pytest.approx(noncentrality(6) * np.std(gains, ddof=1) / math.sqrt(6))
+
+
 def test_what_the_seeds_can_show_is_said(tmp_path):
     few = table_of_tests(comparison_of(tmp_path / "few", ["random", "badge"], seeds=3))
-    assert few.notes == (
-        "With 3 seeds and 1 strategy the corrected p is at least 0.250: these runs cannot tell any strategy apart "
-        "at 0.05.",
-    )
+    assert few.notes[0].startswith("With 3 seeds and 1 strategy the corrected p is at least 0.250: these runs cannot")
     enough = table_of_tests(comparison_of(tmp_path / "enough", ["random", "badge", "margin"], seeds=10))
-    assert enough.notes == ("With 10 seeds and 2 strategies the corrected p is at least 0.004.",)
+    assert enough.notes[0].startswith("With 10 seeds and 2 strategies the corrected p is at least 0.004. ")
 
 
 def test_nothing_is_tested_without_pairs(tmp_path):

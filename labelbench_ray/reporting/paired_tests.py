@@ -140,6 +140,9 @@ def table_of_tests(comparison: Comparison) -> Table | None:
 _TESTS = ("paired_t", "sign_flip", "holm")
 
 
-def written_p(p: float) -> str:
-    """Three decimals: ``0.012``, ``<0.001``."""
-    return ABSENT if math.isnan(p) else "<0.001" if p < 0.0005 else f"{p:.3f}"
+def written_p(p: float, *, is_told: bool = False) -> str:
+    """Three decimals: ``0.012``, ``<0.001``; in a sentence, after the letter p, ``= 0.012``, ``< 0.001``."""
+    if math.isnan(p):
+        return "is not known" if is_told else ABSENT
+    sign, number = ("<", "0.001") if p < 0.0005 else ("=", f"{p:.3f}")
+    return f"{sign} {number}" if is_told else f"{sign}{number}".lstrip("=")

@@ -147,7 +147,7 @@ def rank_table(evidence: Evidence) -> Table | None:
         notes=(
             f"Mean ranks less than {written(limit, 2)} apart are not told apart at 0.05 (Nemenyi): "
             f"{mean_ranks.index[0]} is not told apart {told}. Friedman's test of any difference: "
-            f"p = {written_p(found.friedman_p)}.",
+            f"p {written_p(found.friedman_p, is_told=True)}.",
         ),
     )
 

@@ -128,3 +128,4 @@ def test_a_p_is_written_in_three_decimals():
         "1.000",
         "–",
     ]
+    assert [written_p(p, is_told=True) for p in (0.0004, 0.5, math.nan)] == ["< 0.001", "= 0.500", "is not known"]

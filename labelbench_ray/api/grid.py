@@ -13,6 +13,7 @@ from labelbench_ray.api.planning import DEFAULT_FEATURES, Plan, all_views, defau
 from labelbench_ray.api.status import describe_grid
 from labelbench_ray.api.stopping import stops_after_the_round
 from labelbench_ray.benchmark.finding import GRID_FILE, check_results
+from labelbench_ray.benchmark.labelbench_files import import_files
 from labelbench_ray.benchmark.run_folder import RunFolder, new_run
 from labelbench_ray.benchmark.state import Ledger, State
 from labelbench_ray.benchmark.writing import write_json
@@ -164,6 +165,11 @@ def report(results: Where, out: Path | None = None) -> ReportFiles:
 def export(results: Where, file: Path, measures: Sequence[str] = ()) -> int:
     """Write the rows of a results folder to one file, and return how many; see ``write_export``."""
     return write_export(results, file, measures)
+
+
+def import_labelbench(folder: Path, results: Where) -> int:
+    """Write the result files of LabelBench's own code into a results folder; see ``import_files``."""
+    return import_files(folder, results)
 
 
 def sync(experiment: Experiment, results: Where | None = None) -> int:

@@ -1,8 +1,8 @@
-"""Commands that show results: report, export, sync, ui."""
+"""Commands that show results and bring them in and out: report, export, import, sync, ui."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -55,6 +55,30 @@ def export(
         print_json({"file": file, "rows": num_rows})
     else:
         print(f"{file}: {num_rows:,} rows")
+    return 0
+
+
+@app.command(name="import", group=RESULTS)
+def import_(
+    source: Annotated[Literal["labelbench"], Parameter(help="Whose files these are.")],
+    folder: Annotated[Path, Parameter(help="Folder with its result files, such as a clone's results/.")],
+    *,
+    results: Annotated[str, Parameter(help="Results folder to write to.")] = "results/labelbench",
+    json_: Json = False,
+) -> int:
+    """Write the result files of other code into a results folder, so that they are in reports as ours are.
+
+    Pickles are read without running anything that is in them.
+
+    Example: `labelbench import labelbench LabelBench/results`
+    """
+    from labelbench_ray.api import grid
+
+    num_files = grid.import_labelbench(folder, results)
+    if json_:
+        print_json({"results": results, "files": num_files})
+    else:
+        print(f"{results}: {num_files} files; see them with `labelbench report {results}`")
     return 0
 
 

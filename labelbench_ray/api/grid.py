@@ -27,7 +27,9 @@ from labelbench_ray.execution.preflight import check_schedulable
 from labelbench_ray.execution.progress import Event
 from labelbench_ray.execution.watchers import Watchers
 from labelbench_ray.features.embedding import EmbedTask
-from labelbench_ray.reporting.export import write_export
+from labelbench_ray.reporting.comparisons import read_evidence
+from labelbench_ray.reporting.export import is_export, read_export, write_export
+from labelbench_ray.reporting.published import Beside, beside_published
 from labelbench_ray.reporting.write import ReportFiles, current_report, write_report
 from labelbench_ray.storage.place import Place, Where, place_at
 from labelbench_ray.tracking.background import BackgroundTracker
@@ -165,6 +167,11 @@ def report(results: Where, out: Path | None = None) -> ReportFiles:
 def export(results: Where, file: Path, measures: Sequence[str] = ()) -> int:
     """Write the rows of a results folder to one file, and return how many; see ``write_export``."""
     return write_export(results, file, measures)
+
+
+def compare_with_paper(results: Where, table: str) -> Beside:
+    """Numbers of a results folder, or of an exported file, beside a table of LabelBench's paper."""
+    return beside_published(read_export(Path(str(results))) if is_export(results) else read_evidence(results), table)
 
 
 def import_labelbench(folder: Path, results: Where) -> int:

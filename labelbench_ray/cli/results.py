@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json
+from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json, table
 
 Exported = Annotated[str, Parameter(help="Results folder, its s3:// or gs:// address, or a file that `export` wrote.")]
 
@@ -55,6 +55,30 @@ def export(
         print_json({"file": file, "rows": num_rows})
     else:
         print(f"{file}: {num_rows:,} rows")
+    return 0
+
+
+@app.command(group=RESULTS)
+def compare(
+    results: Exported,
+    *,
+    published: Annotated[str, Parameter(help="Table of LabelBench's paper: table1, table3 to table7.")],
+    json_: Json = False,
+) -> int:
+    """Put the numbers of a study beside those of LabelBench's paper, and say which agree.
+
+    Example: `labelbench compare results/table_04_cifar10 --published table4`
+    """
+    from labelbench_ray.api import grid
+    from labelbench_ray.reporting.published import beside_lines
+
+    beside = grid.compare_with_paper(results, published)
+    if json_:
+        print_json({"verdict": beside.verdict, "cells": beside.cells.to_dict("records")})
+    else:
+        head, *lines = beside_lines(beside)
+        table(head, lines)
+        print(f"\n{beside.verdict}")
     return 0
 
 

@@ -159,9 +159,9 @@ def embed(
     return tasks
 
 
-def report(results: Where, out: Path | None = None) -> ReportFiles:
-    """Write the report of a results folder, or of an exported file. Raises LedgerError when no round is finished."""
-    return write_report(results, out)
+def report(results: Where, out: Path | None = None, *, paper: bool = False) -> ReportFiles:
+    """Write the report of a results folder, or of an exported file; see ``write_report``."""
+    return write_report(results, out, paper=paper)
 
 
 def export(results: Where, file: Path, measures: Sequence[str] = ()) -> int:

@@ -17,6 +17,10 @@ def report(
     results: Exported,
     *,
     out: Annotated[Path | None, Parameter(help="Folder for the report. Default: where the results are.")] = None,
+    paper: Annotated[
+        bool,
+        Parameter(help="Also tables as LaTeX and CSV and the curves as PDF, in paper/ beside the page.", negative=""),
+    ] = False,
     json_: Json = False,
 ) -> int:
     """Write the report: one self-contained HTML page, CSV tables and a figure.
@@ -25,7 +29,7 @@ def report(
     """
     from labelbench_ray.api import grid
 
-    files = grid.report(results, out)
+    files = grid.report(results, out, paper=paper)
     if json_:
         print_json(asdict(files))
     else:

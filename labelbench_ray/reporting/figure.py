@@ -1,4 +1,4 @@
-"""Learning curves as one PNG, for a README or a paper. Drawn without pyplot, so no global state is touched."""
+"""Learning curves as one PNG or PDF, for a README or a paper. Drawn without pyplot, so no global state is touched."""
 
 import math
 import textwrap
@@ -53,7 +53,7 @@ def draw_curves(evidence: Evidence, path: Path) -> None:
         for panel in panels[len(comparisons) :]:
             panel.set_axis_off()
         _draw_legend(figure, panels)
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        figure.savefig(path, dpi=DPI, metadata={"CreationDate" if path.suffix == ".pdf" else "Software": None})
 
 
 def _draw_panel(panel: Any, comparison: Comparison, styles: Mapping[str, Style], title: str) -> None:

@@ -15,6 +15,7 @@ from labelbench_ray.reporting.export import is_export, read_export
 from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import ABSENT, Measure, count
 from labelbench_ray.reporting.page import render
+from labelbench_ray.reporting.paper import write_paper
 from labelbench_ray.reporting.statistics import final_statistics
 from labelbench_ray.storage.place import Where, place_at
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HTML, CSV, FINAL_CSV, FIGURE, TEXT = "report.html", "rows.csv", "final.csv", "curves.png", "final.txt"
+PAPER = "paper"
 TERMINAL_MEASURES = tuple(Measure(split, metric) for metric in MAIN_METRIC.values() for split in ("test", "pool"))
 
 
@@ -55,10 +57,11 @@ def current_report(results: Where) -> ReportFiles | None:
     return files if ledger.changed() < written else None
 
 
-def write_report(results: Where, out: Path | None = None) -> ReportFiles:
+def write_report(results: Where, out: Path | None = None, *, paper: bool = False) -> ReportFiles:
     """Write the files of a report to ``out``: by default the results folder itself, of an exported file
     ``results.parquet`` the folder ``results`` beside it.
 
+    With ``paper`` also LaTeX, CSV and PDF for a paper, in the folder ``paper`` beside the page.
     Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
     LedgerError when no round is finished, a ledger file is broken, or ``out`` cannot be written.
     """
@@ -77,6 +80,8 @@ def write_report(results: Where, out: Path | None = None) -> ReportFiles:
         _final_frame(evidence).to_csv(files.final_csv, index=False)
         draw_curves(evidence, files.figure)
         files.text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if paper:
+            write_paper(evidence, folder / PAPER)
         for file in () if out else vars(files).values():
             place_at(results).publish(file.name)
     except OSError as error:

@@ -11,6 +11,7 @@ from labelbench_ray.reporting.curves import (
     paired_differences,
     seeds_note,
     summarize,
+    t_quantile,
 )
 
 
@@ -145,3 +146,14 @@ def test_published_tables_come_out_of_the_published_curves(test_data):
     assert (100 * both["mean"]).to_numpy() == pytest.approx(both["paper_mean"].to_numpy(), abs=0.006)
     deviation = both["standard_error"] * both["n"] ** 0.5
     assert (100 * deviation).to_numpy() == pytest.approx(both["paper_plus_minus"].to_numpy(), abs=0.006)
+
+
+@pytest.mark.parametrize(("seeds", "bootstrapped"), [(3, 0.75), (10, 0.91)])
+def test_intervals_hold_the_truth_as_often_as_the_decision_on_them_says(seeds, bootstrapped):
+    rng = np.random.default_rng(0)
+    values_RS = rng.normal(size=(4_000, seeds))
+    half_R = t_quantile(seeds) * values_RS.std(axis=1, ddof=1) / np.sqrt(seeds)
+    assert (np.abs(values_RS.mean(axis=1)) <= half_R).mean() == pytest.approx(0.95, abs=0.01)
+    means_RD = values_RS[:, rng.integers(seeds, size=(500, seeds))].mean(axis=2)
+    low_R, high_R = np.quantile(means_RD, [0.025, 0.975], axis=1)
+    assert ((low_R <= 0) & (high_R >= 0)).mean() == pytest.approx(bootstrapped, abs=0.015)

@@ -71,8 +71,10 @@ def write_trial(
     error: str = "",
     identity: Mapping[str, Any] | None = None,
     described: bool = True,
+    bought: Iterable[tuple[int, Any, Any]] = (),
 ) -> TrialLedger:
-    """One trial with a round per budget. ``values`` gives test accuracies (default: ``accuracy``)."""
+    """One trial with a round per budget. ``values`` gives test accuracies (default: ``accuracy``); ``bought`` are
+    (batch, ids, labels), written with the first round."""
     identity = {
         "dataset": {"name": dataset},
         "encoder": {"name": encoder},
@@ -105,7 +107,8 @@ def write_trial(
             numeric_class=numeric_class,
             cheats=cheats,
         )
-        trial.commit_round(index, rows_table(key, scores(value)), bought_table(trial.trial_id, []))
+        batches = bought if index == 0 else ()
+        trial.commit_round(index, rows_table(key, scores(value)), bought_table(trial.trial_id, batches))
     if described:
         labels = {"dataset": dataset, "encoder": encoder, "trainer": trainer, "strategy": strategy}
         trial.write_description(

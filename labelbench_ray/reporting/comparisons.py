@@ -6,7 +6,7 @@ that can change a number (stored dtype, drawing of the first batch, content of w
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Evidence:
 
     rows: "pd.DataFrame"
     trials: tuple[TrialRecord, ...]
+    ledgers: Mapping[str, TrialLedger] = field(default_factory=dict)
+    """Where the trials' bought sets are; empty for an exported file, which has none."""
 
     @cached_property
     def comparisons(self) -> "tuple[Comparison, ...]":
@@ -160,7 +162,7 @@ def read_evidence(results: Where) -> Evidence:
         errors = [record.status.error for record in trials if record.status.state == "failed"]
         what = f"no finished round yet ({len(errors)} failed: {errors[0]})" if errors else "no finished round yet"
         raise LedgerError(ledger.place.where, what, "run `labelbench run FILE` first")
-    return Evidence(rows, trials)
+    return Evidence(rows, trials, {trial.trial_id: trial for trial in ledger.trials()})
 
 
 def _description(trial: TrialLedger) -> Mapping[str, Any]:

@@ -8,12 +8,24 @@ import traceback
 
 from cyclopts import CycloptsError
 
-from labelbench_ray.cli import features, lookup, plan, results, selecting, study, validating, watching
+from labelbench_ray.cli import features, lookup, plan, publishing, results, selecting, study, validating, watching
 from labelbench_ray.cli.app import app
 from labelbench_ray.cli.mistakes import in_words
 from labelbench_ray.errors import LabelBenchError
 
-__all__ = ["app", "features", "lookup", "main", "plan", "results", "selecting", "study", "validating", "watching"]
+__all__ = [
+    "app",
+    "features",
+    "lookup",
+    "main",
+    "plan",
+    "publishing",
+    "results",
+    "selecting",
+    "study",
+    "validating",
+    "watching",
+]
 
 
 def main(arguments: list[str] | None = None) -> None:

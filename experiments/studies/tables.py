@@ -34,8 +34,16 @@ def tables(evidence: Evidence) -> Iterator[str]:
         alike = [one for one in comparisons if one.columns["trainer"] == trainer]
         for what, cells_of in (("at the last budget", _at_the_end), ("mean over the curve", _over_the_curve)):
             yield from ("", f"**{trainer}, {what}**", "")
-            columns = {f"{one.final_budget:,} labels": cells_of(one) for one in alike}
-            yield from _table(alike[0].series, columns)
+            names = {name for one in alike for name in one.series}
+            columns = {_heading(one, alike): cells_of(one) for one in alike}
+            yield from _table(sorted(names, key=lambda name: (name == BASELINE, name)), columns)
+
+
+def _heading(comparison: Comparison, alike: Sequence[Comparison]) -> str:
+    """The number of labels, and what else tells it from the others of its trainer."""
+    varying = [name for name in ("dataset", "encoder", "oracle") if len({one.columns[name] for one in alike}) > 1]
+    parts = [comparison.columns[name] for name in varying]
+    return ", ".join([*parts, f"{comparison.final_budget:,} labels"])
 
 
 def _everything(comparison: Comparison) -> dict[str, Cells]:

@@ -5,11 +5,10 @@ Its folders say what was run, one pickle for each strategy and seed:
     cifar10/bs_1000/embed_clip_ViTB32/model_linear/trainer_flexmatch/margin_sampling_1234.pkl
     cifar10_eval/bs_1000/proxy_shallow/model_clip_ViTB32/trainer_flexmatch_eval_trainer_flexmatch/...
 
-Pickles can run any code when they are read, so nothing but plain numbers, texts, lists and NumPy arrays is let in.
+Pickles can run any code when they are read; these are read by ``plain_pickle``, which runs none.
 """
 
-import io
-import pickle
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from labelbench_ray.benchmark.plain_pickle import load_plain
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import Ledger
 from labelbench_ray.errors import DataError
+from labelbench_ray.fingerprint import its_bytes
 from labelbench_ray.identity import digest
 from labelbench_ray.storage.place import Where
 from labelbench_ray.types import TrialKind
@@ -31,6 +32,7 @@ UNKNOWN_LABEL = -1
 READS_TRUTH = ("galaxy", "direct")
 """In noisy runs the published code of these read the true labels."""
 
+_LABELS = "Num Labeled"
 _METRICS = {
     "{} Accuracy": "accuracy",
     "Balanced {} Accuracy": "balanced_accuracy",
@@ -39,11 +41,17 @@ _METRICS = {
     "Min Class {} Accuracy": "worst_class_accuracy",
 }
 _SPLITS = {"test": ("Test",), "val": ("Validation", "Val"), "pool": ("Pool", "Training")}
-_PARTS = re.compile(
-    r"(?P<dataset>.+?)(?P<evaluated>_eval)?/bs_(?P<batch>\d+)/(?P<how>embed|proxy)_(?P<encoder>[^/]+)"
-    r"/model_(?P<model>[^/]+)/trainer_(?P<trainer>[^/]+)/(?P<strategy>[^/]+?)_(?P<seed>\d+)\.pkl$"
+_RUNTIME = "_runtime"
+_READ = (
+    _LABELS,
+    _RUNTIME,
+    *(pattern.format(word) for pattern in _METRICS for words in _SPLITS.values() for word in words),
 )
-_NOISE = re.compile(r"(.+)_(random\w*|noise\w*)$")
+_PARTS = re.compile(
+    r"(?:.*/)?(?P<dataset>[^/]+?)(?P<evaluated>_eval)?/bs_(?P<batch>\d+)/(?P<how>embed|proxy)_(?P<encoder>[^/]+)"
+    r"/model_(?P<model>[^/]+)/trainer_(?P<trainer>[^/]+)/(?P<strategy>[^/]+?)_(?P<seed>\d+)\.pkl"
+)
+_NOISE = re.compile(r"(.+)_(random\w*|noise\w*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,8 @@ class PublishedRun:
     """One file: what its path says, its columns, and the rows it bought in order (none of evaluations)."""
 
     path: str
+    content: str
+    """Digest of the file."""
     kind: TrialKind
     dataset: str
     noise: str
@@ -61,41 +71,50 @@ class PublishedRun:
     batch_size: int
     selected_with: str
     """Of an evaluation, the head that selected; else empty."""
-    columns: Mapping[str, Sequence[Any]]
-    bought: Sequence[Any]
+    columns: Mapping[str, Sequence[float]]
+    """Of one length; NaN for what was not measured."""
+    bought: Sequence[int]
+
+    @property
+    def folder(self) -> str:
+        """Of the runs that are told apart by strategy and seed alone."""
+        return self.path.rpartition("/")[0]
 
     @property
     def rounds(self) -> int:
         """How often the model was measured."""
-        return len(self.columns["Num Labeled"])
+        return len(self.columns[_LABELS])
+
+    def trained_on(self, index: int) -> int:
+        """Labels of a round as the file tells them."""
+        return int(self.columns[_LABELS][index])
 
     def num_labeled(self, index: int) -> int:
         """Labels of a round as they were meant: some versions of BADGE bought one too many in each."""
-        told, meant = int(self.columns["Num Labeled"][index]), self.batch_size * (index + 1)
+        told, meant = self.trained_on(index), self.batch_size * (index + 1)
         return meant if 0 <= told - meant <= index else told
 
     def values(self, index: int) -> dict[str, dict[str, float]]:
         """``{split: {metric: value}}`` of a round, and the seconds that it took."""
-        found: dict[str, dict[str, float]] = {
-            split: {
-                metric: float(column[index])
-                for pattern, metric in _METRICS.items()
-                for word in words
-                if (column := self.columns.get(pattern.format(word))) is not None and column[index] is not None
-            }
-            for split, words in _SPLITS.items()
-        }
-        runtimes = [0.0, *self.columns.get("_runtime", [])]
-        if len(runtimes) > index + 1:
-            found[COST] = {"round_s": float(runtimes[index + 1]) - float(runtimes[index])}
+        found: dict[str, dict[str, float]] = {split: {} for split in _SPLITS}
+        for split, words in _SPLITS.items():
+            for pattern, metric in _METRICS.items():
+                for word in words:
+                    value = self._value(pattern.format(word), index)
+                    if not math.isnan(value):
+                        found[split][metric] = value
+        seconds = self._value(_RUNTIME, index) - (self._value(_RUNTIME, index - 1) if index else 0.0)
+        if not math.isnan(seconds):
+            found[COST] = {"round_s": seconds}
         return {split: metrics for split, metrics in found.items() if metrics}
+
+    def _value(self, name: str, index: int) -> float:
+        return self.columns[name][index] if name in self.columns else math.nan
 
     def set_digest(self, index: int) -> str:
         """Of the rows that a round trained on; of the path where the file does not tell them all."""
-        ids = self.bought[: int(self.columns["Num Labeled"][index])]
-        known = [int(one) for one in ids if one is not None]
-        whole = len(known) == int(self.columns["Num Labeled"][index])
-        return digest(sorted(known)) if whole else digest([self.path, index])
+        ids = self.bought[: self.trained_on(index)]
+        return digest(sorted(ids)) if len(ids) == self.trained_on(index) else digest([self.path, index])
 
 
 def import_files(folder: Path, results: Where) -> int:
@@ -108,32 +127,30 @@ def import_files(folder: Path, results: Where) -> int:
         wanted = "DATASET/bs_N/embed_E/model_M/trainer_T/STRATEGY_SEED.pkl"
         raise DataError(SOURCE, f"no result file below {folder}; expected {wanted}")
     selections = {_place(run): run for run in runs if run.kind == "selection"}
+    rounds: dict[str, int] = {}
+    for run in runs:  # a run that ended early has the schedule of its neighbours
+        rounds[run.folder] = max(rounds.get(run.folder, 0), run.rounds)
     for run in runs:
-        _write(run, selections.get(_place(run)) if run.kind == "evaluation" else run, Ledger(results))
+        _write(run, selections.get(_place(run)), rounds[run.folder], Ledger(results))
     return len(runs)
 
 
 def read_runs(folder: Path) -> Iterator[PublishedRun]:
-    """Every result file below a folder, in the order of their paths."""
+    """Every result file below a folder, in the order of paths. Raises DataError for one that is no plain result."""
     for file in sorted(folder.expanduser().rglob("*.pkl")):
         path = file.relative_to(folder.expanduser()).as_posix()
-        parts = _PARTS.match(path)
-        if not parts:
-            continue
-        told = _plain(file)
-        columns, bought = told if isinstance(told, list | tuple) and len(told) == 2 else (told, [])
-        _check(path, columns, bought)
-        yield _run(path, parts, columns, bought)
+        if parts := _PARTS.fullmatch(path):
+            yield _run(path, parts, file)
 
 
-def _run(
-    path: str, parts: "re.Match[str]", columns: Mapping[str, Sequence[Any]], bought: Sequence[Any]
-) -> PublishedRun:
-    noisy = _NOISE.match(parts["dataset"])
+def _run(path: str, parts: "re.Match[str]", file: Path) -> PublishedRun:
+    noisy = _NOISE.fullmatch(parts["dataset"])
     is_head = parts["how"] == "embed" and parts["encoder"] != "none"
     selecting, _, evaluated = parts["trainer"].replace("passive", "supervised").partition("_eval_trainer_")
+    columns, bought = _read(file)
     return PublishedRun(
         path=path,
+        content=its_bytes(file),
         kind="evaluation" if parts["evaluated"] else "selection",
         dataset=noisy[1] if noisy else parts["dataset"],
         noise=noisy[2] if noisy else "",
@@ -148,17 +165,54 @@ def _run(
     )
 
 
+def _read(file: Path) -> tuple[dict[str, list[float]], list[int]]:
+    """Columns of numbers and the ids that were bought, as far as they are told without a gap."""
+    try:
+        told = load_plain(file.read_bytes())
+        columns, bought = told if isinstance(told, list | tuple) else (told, [])
+        if _LABELS not in columns:
+            raise DataError(
+                SOURCE, f"{file} holds no columns with `{_LABELS}`, as LabelBench's fetch scripts write them"
+            )
+        read = {
+            name: [math.nan if one is None else float(one) for one in columns[name]]
+            for name in _READ
+            if name in columns
+        }
+        labels = [int(one) for one in read[_LABELS]]  # raises for one that is not known
+        until = bought.index(None) if None in bought else len(bought)
+        ids = [int(one) for one in bought[:until]]
+    except DataError:
+        raise
+    except Exception as error:  # a spoilt pickle can raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(SOURCE, f"{file} is not read: {reason}") from None
+    lengths = sorted({len(column) for column in read.values()})
+    if lengths != [len(labels)] or not labels:
+        raise DataError(SOURCE, f"{file} has columns of {lengths} rows; fetch the run again")
+    return read, ids
+
+
 def _place(run: PublishedRun) -> tuple[Any, ...]:
     """What an evaluation has in common with the selection whose sets it scored."""
-    return run.dataset, run.noise, run.batch_size, run.strategy, run.seed, run.selected_with or run.trainer
+    return run.dataset, run.noise, run.encoder, run.batch_size, run.strategy, run.seed, run.selected_with or run.trainer
 
 
-def _write(run: PublishedRun, selected: PublishedRun | None, ledger: Ledger) -> None:
-    identity = {"source": SOURCE, "path": run.path}
-    trial = ledger.trial(digest([identity, {name: list(column) for name, column in sorted(run.columns.items())}]))
+def _sets(run: PublishedRun, selected: PublishedRun | None) -> list[str]:
+    """Digest of the set of each round: an evaluation's is the one that was bought when there were as many labels."""
+    bought = (
+        {selected.num_labeled(index): selected.set_digest(index) for index in range(selected.rounds)}
+        if selected
+        else {}
+    )
+    return [bought.get(run.num_labeled(index)) or run.set_digest(index) for index in range(run.rounds)]
+
+
+def _write(run: PublishedRun, selected: PublishedRun | None, rounds: int, ledger: Ledger) -> None:
+    trial = ledger.trial(digest({"source": SOURCE, "path": run.path, "content": run.content}))
     if trial.status().state == "done":
         return
-    sets = [(selected or run).set_digest(index) for index in range(run.rounds)]
+    sets = _sets(run, selected)
     with trial.lock():
         for index in range(trial.finished_rounds(), run.rounds):
             key = RowKey(
@@ -170,7 +224,7 @@ def _write(run: PublishedRun, selected: PublishedRun | None, ledger: Ledger) -> 
                 model=run.trainer,
                 strategy=run.strategy,
                 oracle=f"noise({run.noise})" if run.noise else "perfect",
-                schedule=f"{run.batch_size}+{run.batch_size}x{run.rounds - 1}",
+                schedule=f"{run.batch_size}+{run.batch_size}x{rounds - 1}",
                 seed=run.seed,
                 round=index,
                 num_labeled=run.num_labeled(index),
@@ -185,38 +239,5 @@ def _write(run: PublishedRun, selected: PublishedRun | None, ledger: Ledger) -> 
 
 
 def _bought_in(run: PublishedRun, trial: str, index: int) -> Any:
-    first, last = (int(run.columns["Num Labeled"][at]) if at >= 0 else 0 for at in (index - 1, index))
-    ids = np.array([one for one in run.bought[first:last] if one is not None], np.int64)
+    ids = np.array(run.bought[run.trained_on(index - 1) if index else 0 : run.trained_on(index)], np.int64)
     return bought_table(trial, [(index, ids, np.full(len(ids), UNKNOWN_LABEL))])
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Lets in what NumPy needs for an array or a number, and nothing that can do anything."""
-
-    _ALLOWED = frozenset(
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"))
-    ) | {("numpy", "ndarray"), ("numpy", "dtype")}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no plain number, text, list or array")
-        return super().find_class(module, name)
-
-
-def _plain(file: Path) -> Any:
-    try:
-        return _PlainUnpickler(io.BytesIO(file.read_bytes())).load()
-    except Exception as error:  # a spoilt pickle can raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(SOURCE, f"{file} is not read: {reason}") from None
-
-
-def _check(path: str, columns: Any, bought: Any) -> None:
-    """Raises DataError unless there are columns of one length, of labels and of a score."""
-    if not isinstance(columns, Mapping) or not isinstance(bought, list) or "Num Labeled" not in columns:
-        raise DataError(SOURCE, f"{path} holds no columns with `Num Labeled`, as LabelBench's fetch scripts write them")
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1 or not lengths["Num Labeled"]:
-        raise DataError(SOURCE, f"{path} has columns of {sorted(set(lengths.values()))} rows; fetch the run again")

@@ -58,7 +58,7 @@ def verify(
     executor: Executor = "ray",
     json_: Json = False,
 ) -> int:
-    """Check a bundle: are its files those that were signed off, are its rows whole, do its trials give them again?
+    """Check that a bundle's files are those signed off and its rows whole, and by --rerun that trials give them again.
 
     Ends with 0 if so, 1 if not.
 

@@ -1,5 +1,6 @@
 """Commands that show results and bring them in and out: report, export, import, sync, ui."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +35,8 @@ def report(
         print_json(asdict(files))
     else:
         print("\n".join(str(path) for path in asdict(files).values()))
+        if paper:
+            print(f"{files.html.parent / 'paper'}/: tables as .tex and .csv, curves.pdf")
     return 0
 
 
@@ -78,7 +81,7 @@ def compare(
 
     beside = grid.compare_with_paper(results, published)
     if json_:
-        print_json({"verdict": beside.verdict, "cells": beside.cells.to_dict("records")})
+        print_json({"verdict": beside.verdict, "cells": json.loads(beside.cells.to_json(orient="records"))})
     else:
         head, *lines = beside_lines(beside)
         table(head, lines)

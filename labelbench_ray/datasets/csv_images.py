@@ -1,6 +1,7 @@
 """Images named by the rows of a CSV file, with their labels and perhaps their splits."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from labelbench_ray.datasets.parquet_table import rows_by_split
 from labelbench_ray.datasets.splits import EIGHTY_TEN_TEN, complete_splits, eighty_ten_ten
 from labelbench_ray.datasets.text_labels import labels_of_texts
 from labelbench_ray.errors import DataError, SpecError
-from labelbench_ray.fingerprint import files_fingerprint
+from labelbench_ray.fingerprint import files_fingerprint, its_bytes
 from labelbench_ray.identity import content_path, content_told_by, placement
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.types import SPLITS, Ids, Split
@@ -34,10 +35,11 @@ def _tables_and_images(dataset: "CsvImages") -> str:
     """Digest of the tables' bytes, and of the name and bytes of each image that they name."""
 
     def files() -> Iterator[tuple[str, Path]]:
-        yield from ((f"table {place}", path) for place, path in enumerate(dataset.tables))
+        yield from ((f"\0table {place}", path) for place, path in enumerate(dataset.tables))  # no path has such a name
         yield from ((file, dataset.root / file) for file in set(read_listing(dataset).files_N.tolist()))
 
-    return files_fingerprint(dataset, files)
+    # However many images there are, the tables and the folder are looked at every time.
+    return files_fingerprint((dataset, dataset.root, *map(its_bytes, dataset.tables)), files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,15 +188,16 @@ def read_table(path: Path, columns: Sequence[str]) -> Any:
 def _from_root(files_N: NDArray[Any], sources_N: NDArray[Any], dataset: CsvImages) -> NDArray[Any]:
     """(N,) paths that start from the root: the data set is the same wherever it lies. Raises DataError naming a row."""
     as_given = (dataset.images or dataset.path.parent).expanduser().absolute()  # a table may know it by this name
-    starts = tuple(f"{folder}/" for folder in (as_given, dataset.root))
+    folders = (as_given, dataset.root)
     for row, (file, source) in enumerate(zip(files_N, sources_N, strict=True)):
         if not file:
             raise DataError(NAME, f"{source} names no image; add its path or remove the row")
         if "\0" in file:
             raise DataError(NAME, f"{source} names {file!r}, which no file can be called; correct it")
         if file.startswith("/"):
-            start = next((start for start in starts if file.startswith(start)), "")
-            if not start:
-                raise DataError(NAME, f"{source} names {file}, outside {starts[0]}; set `images` to a folder above it")
-            files_N[row] = file.removeprefix(start)
+            path = Path(os.path.normpath(file))
+            folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+            if folder is None:
+                raise DataError(NAME, f"{source} names {file}, outside {as_given}; set `images` to a folder above it")
+            files_N[row] = path.relative_to(folder).as_posix()
     return files_N

@@ -41,7 +41,7 @@ VALIDATION = ("validation", "val", "valid", "dev")
 
 def data_and_json(folder: Path) -> Iterator[Path]:
     """What counts of the folder: what is read of it and what tells of that, not the notes and caches beside it."""
-    yield from (file for file in folder.rglob("*.json") if not file.name.startswith("."))
+    yield from (file for file in folder.rglob("*.json") if not _is_hidden(folder, file))
     for files in files_by_split(folder).values():
         yield from files
 
@@ -161,7 +161,7 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
         return {"train": _saved_files(root)}
     found: dict[str, list[Path]] = {}
     for file in sorted(root.rglob("*.parquet")):
-        if not any(part.startswith(".") for part in file.relative_to(root).parts):  # .cache, .git
+        if not _is_hidden(root, file):
             found.setdefault(_split_of(root, file), []).append(file)
     if not found:
         raise DataError(NAME, f"no data in {root}; expected {LAYOUT}")
@@ -171,6 +171,11 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
             told = f"split {name!r} lies in {folders[0]} and {folders[1]}, as two configurations do"
             raise DataError(NAME, f"{told}; set `path` to one of them")
     return found
+
+
+def _is_hidden(root: Path, file: Path) -> bool:
+    """In .cache or .git, for example."""
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
 
 
 def _saved_files(folder: Path) -> list[Path]:

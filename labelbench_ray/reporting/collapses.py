@@ -25,7 +25,7 @@ def collapses(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
     found = []
     if measure.is_fraction and not measure.lower_is_better:
         for (name, seed, trial), rows in comparison.measured(measure).groupby(["series", "seed", "trial"], sort=True):
-            curve = rows.sort_values("num_labeled")
+            curve = rows.dropna(subset="value").sort_values("num_labeled")
             deepest = _deepest(curve["value"].tolist())
             if deepest:
                 points = curve.iloc[list(deepest)]

@@ -66,6 +66,11 @@ def paired_differences(rows: "pd.DataFrame", baseline: "pd.DataFrame", by: Seque
     return both.assign(value=both["value"] - both["value_baseline"]).drop(columns="value_baseline")
 
 
+def is_paired(rows: "pd.DataFrame", baseline: "pd.DataFrame") -> bool:
+    """Whether both have the same seeds, and these began with the same labels."""
+    return _initial_batches(rows) == _initial_batches(baseline)
+
+
 def on_common_seeds(rows: "pd.DataFrame", baseline: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Both frames without the seeds that only one of them has (a grid that is still running, a trial that failed)."""
     common = set(rows["seed"]) & set(baseline["seed"])

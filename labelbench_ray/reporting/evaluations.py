@@ -87,10 +87,15 @@ def _by_trainer(evidence: Evidence, comparison: Comparison, measure: Measure) ->
     scores = scores[(scores["split"] == measure.split) & (scores["metric"] == measure.metric)]
     proxies = comparison.measured(measure)
     keys = ["dataset", "seed", "num_labeled", "bought"]
-    met = scores[[*keys, "trainer", "trial", "value"]].merge(
-        proxies[[*keys, "series", "initial", "value"]].rename(columns={"value": "proxy"}), on=keys
+    met = scores[[*keys, "trainer", "trial", "strategy", "value"]].merge(
+        proxies[[*keys, "series", "initial", "strategy", "value"]].rename(columns={"value": "proxy"}),
+        on=keys,
+        suffixes=("", "_proxy"),
     )
-    repeated = met.groupby([*keys, "series", "trainer"])["trial"].transform("nunique") > 1
+    same = [*keys, "series", "trainer"]
+    own = met["strategy"] == met["strategy_proxy"]  # other code scores the shared first batch once for each strategy
+    met = met[own | ~own.groupby([met[key] for key in same]).transform("any")]
+    repeated = met.groupby(same)["trial"].transform("nunique") > 1
     met["trainer"] = met["trainer"].where(~repeated, met["trainer"] + " #" + met["trial"].str[:6])
     for trainer, rows in met.groupby("trainer", sort=True):
         yield str(trainer), rows.drop(columns="trainer")

@@ -10,6 +10,7 @@ from labelbench_ray.benchmark.state import TrialStatus
 from labelbench_ray.errors import LedgerError, NoResultsError, SpecError
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.reporting.comparisons import Evidence, TrialRecord, read_evidence
+from labelbench_ray.reporting.measures import SCORED_SPLITS
 from labelbench_ray.storage.place import Where
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def write_export(results: Where, file: Path, measures: Sequence[str] = ()) -> in
 
     Raises SpecError for a suffix or a measure that is not known, LedgerError or NoResultsError as a report does.
     """
-    if file.suffix not in _WRITERS:
-        raise SpecError("FILE", f"must end in {', '.join(_WRITERS)}, got {file.name}")
+    if file.suffix not in _WRITERS or ":" in file.parts[0]:
+        raise SpecError("FILE", f"must be a local file that ends in {', '.join(_WRITERS)}, got {file}")
     evidence = read_export(Path(str(results))) if is_export(results) else read_evidence(results)
     rows = _only(evidence.rows, measures)
     try:
@@ -59,10 +60,17 @@ def read_export(file: Path) -> Evidence:
         reason = str(error).splitlines()[0]
         raise LedgerError(str(file), f"is no exported file ({reason})", "write it with `labelbench export`") from None
     rows = check_schema(table, ROW_SCHEMA, str(file)).to_pandas()
+    if not rows["split"].isin(SCORED_SPLITS).any():
+        raise LedgerError(str(file), "holds no score", "export it again with a measure such as test/accuracy")
     rounds = rows.groupby("trial")["round"].nunique()
+    try:
+        identities = [json.loads(identity) for identity in told[IDENTITY]]
+    except (TypeError, ValueError) as error:
+        raise LedgerError(str(file), f"has an identity that is not JSON ({error})", "export it again") from None
+    states = zip(told["trial"], told[STATE], identities, strict=True)
     trials = (
-        TrialRecord(trial, TrialStatus(state, int(rounds[trial])), {"identity": json.loads(identity)})
-        for trial, identity, state in told.itertuples(index=False, name=None)
+        TrialRecord(trial, TrialStatus(state, int(rounds[trial])), {"identity": identity})
+        for trial, state, identity in states
     )
     return Evidence(rows, tuple(trials))
 

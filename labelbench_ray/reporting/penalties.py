@@ -2,9 +2,9 @@
 
 Ash et al., 2020, Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, section 5: at every budget of
 a setting, strategy i beats j when a two-sided t-test of their differences, at 0.05, says that i is better; that adds
-1 / (number of budgets) to row i, column j. So a setting adds between 0 and 1 to a cell, and the mean of a column says
-how often its strategy is beaten: lower is better. The paper takes budgets that double; here every budget counts but the
-first, at which all strategies hold the same labels.
+1 / (number of budgets) to row i, column j. The mean of a column says how often its strategy is beaten: lower is
+better. The paper adds over settings and takes budgets that double; here cells are means, so that a strategy of fewer
+settings is not the better for it, and every budget counts but the first, at which all hold the same labels.
 """
 
 import warnings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def penalties(evidence: Evidence) -> "pd.DataFrame":
-    """(K, K) how often the row's strategy beats the column's, at most the number of comparisons that have both.
+    """(K, K) the share of budgets at which the row's strategy beats the column's: mean of comparisons that have both.
 
     NaN for pairs that no comparison has, or never with two common seeds. Strategies that look at hidden labels are
     left out.
@@ -31,11 +31,11 @@ def penalties(evidence: Evidence) -> "pd.DataFrame":
     import pandas as pd
 
     names = _competitors(evidence)
-    total = np.full((len(names), len(names)), np.nan)
-    for comparison in evidence.comparisons:
-        wins = _wins(comparison, names)
-        total = np.where(np.isnan(total), wins, total + np.nan_to_num(wins))
-    return pd.DataFrame(total, index=names, columns=names)
+    if len(names) < 2:
+        return pd.DataFrame()
+    wins = np.array([_wins(comparison, names) for comparison in evidence.comparisons])
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of pairs that no comparison has
+        return pd.DataFrame(np.nanmean(wins, axis=0), index=names, columns=names)
 
 
 def _competitors(evidence: Evidence) -> list[str]:
@@ -58,7 +58,8 @@ def _wins(comparison: Comparison, names: list[str]) -> NDArray[np.float64]:
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of pairs without two seeds
         errors = np.nanstd(differences_TKKS, axis=-1, ddof=1) / np.sqrt(pairs)
         better_TKK = np.nanmean(differences_TKKS, axis=-1) > np.vectorize(t_quantile, otypes=[float])(pairs) * errors
-    return np.where(_are_paired(rows, names, seeds), better_TKK.mean(axis=0), np.nan)
+        share_KK = better_TKK.sum(axis=0) / (pairs > 1).sum(axis=0)  # of the budgets that both have reached
+    return np.where(_are_paired(rows, names, seeds), share_KK, np.nan)
 
 
 def _by_seed(rows: "pd.DataFrame", column: str, names: list[str], seeds: list[int]) -> NDArray[Any]:
@@ -90,12 +91,13 @@ def penalty_table(evidence: Evidence) -> Table | None:
         (Cell(row, series=row), *(Cell(written(float(value), 2)) for value in matrix.loc[row, names])) for row in names
     ]
     lines.append((Cell("is beaten, mean"), *(Cell(written(value, 2)) for value in beaten)))
+    comparisons = count(len(evidence.comparisons), "comparison")
     return Table(
-        caption=f"How often the row's strategy beats the column's, in {count(len(evidence.comparisons), 'comparison')}",
+        caption=f"How often the row's strategy beats the column's, of all budgets of {comparisons}",
         columns=("Strategy", *names),
         rows=tuple(lines),
         notes=(
-            "Paired t-tests at 0.05, not corrected, at every budget but the first; a comparison adds at most 1 to a "
-            "cell (the penalty matrix of Ash et al., 2020).",
+            "Paired t-tests at 0.05, not corrected, at every budget but the first, as a mean over the comparisons that "
+            "have both strategies (the penalty matrix of Ash et al., 2020).",
         ),
     )

@@ -32,8 +32,8 @@ class Beside:
 
     table: str
     cells: "pd.DataFrame"
-    """strategy, selected_with, split, paper_mean, paper_deviation, paper_n, mean, deviation, n (all as fractions),
-    difference, p (NaN with one seed), agrees (None where that is not known)."""
+    """strategy, selected_with, split, paper_mean, paper_deviation, paper_n, mean, deviation, n, difference (fractions),
+    p (NaN where it is not known: of a single seed, or of a score that is no number)."""
     missing: int
     """Cells of the table without a number of ours."""
 
@@ -46,10 +46,12 @@ class Beside:
     def verdict(self) -> str:
         """One sentence."""
         agree = int((self.known["p"] >= LEVEL).sum())
-        rest = f"; {count(self.missing, 'cell')} not run" if self.missing else ""
-        single = len(self.cells) - len(self.known)
-        alone = f"; {count(single, 'cell')} of a single seed: no deviation, so no test" if single else ""
-        return f"{self.table}: {agree} of {count(len(self.known), 'cell')} agree{alone}{rest}"
+        single, unknown = int((self.cells["n"] == 1).sum()), int(self.cells["mean"].isna().sum())
+        parts = [f"{agree} of {count(len(self.known), 'cell')} agree"] if len(self.known) else []
+        parts += [f"{count(single, 'cell')} of a single seed: no deviation, so no test"] if single else []
+        parts += [f"{count(unknown, 'cell')} with a score that is no number"] if unknown else []
+        parts += [f"{count(self.missing, 'cell')} not run"] if self.missing else []
+        return f"{self.table}: {'; '.join(parts)}"
 
 
 def published_tables() -> tuple[str, ...]:
@@ -69,7 +71,9 @@ def beside_published(evidence: Evidence, table: str) -> Beside:
     wanted = wanted[wanted["table"] == int(table.removeprefix("table"))]
     ours = _scores(evidence)
     keys = ["dataset", "encoder", "num_labeled", "strategy", "selected_with", "split", "metric"]
-    found = ours.groupby(keys, as_index=False)["value"].agg(mean="mean", deviation="std", n="size")
+    found = ours.groupby(keys, as_index=False).agg(
+        mean=("value", _mean), deviation=("value", "std"), n=("value", "size"), seeds=("seed", "nunique")
+    )
     cells = wanted.merge(found, on=keys)
     if cells.empty:
         first = wanted.iloc[0]
@@ -78,10 +82,31 @@ def beside_published(evidence: Evidence, table: str) -> Beside:
         have = listed([f"{row.dataset} with {row.encoder} at {row.num_labeled:,}" for row in rows][:5])
         what = f"{table} is of {told}; of models trained end to end with FlexMatch these have {have}"
         raise LedgerError("cannot be compared", what, "run a file of experiments/paper")
+    _refuse_mixtures(cells, ours)
     cells["difference"] = cells["mean"] - cells["paper_mean"]
     numbers = [f"{whose}{name}" for whose in ("", "paper_") for name in ("mean", "deviation", "n")]
     cells["p"] = [_welch(*row) for row in cells[numbers].to_numpy(float)]
     return Beside(table, cells, len(wanted) - len(cells))
+
+
+def _mean(values: "pd.Series") -> float:
+    """NaN if one is."""
+    return float(values.mean(skipna=False))
+
+
+def _refuse_mixtures(cells: "pd.DataFrame", ours: "pd.DataFrame") -> None:
+    """Raises LedgerError where trials of several settings would be one cell of the table."""
+    mixed = cells[cells["n"] > cells["seeds"]]
+    if mixed.empty:
+        return
+    rows = ours[ours["strategy"] == mixed.iloc[0]["strategy"]]
+    names = ("trainer", "encoder_label", "schedule")
+    varying = [
+        f"{name.partition('_')[0]} {listed(sorted(rows[name].unique()))}" for name in names if rows[name].nunique() > 1
+    ]
+    told = "; ".join(varying) or "parameters of the strategy, or repeated trials"
+    what = f"several trials of one seed of {mixed.iloc[0]['strategy']} ({told})"
+    raise LedgerError("cannot be compared", what, "give results of one setting")
 
 
 def _published() -> "pd.DataFrame":
@@ -98,7 +123,9 @@ def _scores(evidence: Evidence) -> "pd.DataFrame":
 
     rows = evidence.rows[(evidence.rows["oracle"] == "perfect") & evidence.rows["split"].isin(SCORED_SPLITS)]
     rows = rows[rows["trainer"].str.contains("flexmatch")].assign(
-        encoder=rows["encoder"].map(_encoder), selected_with=rows["trainer"].str.extract(_TRAINER, expand=False)
+        encoder_label=rows["encoder"],
+        encoder=rows["encoder"].map(_encoder),
+        selected_with=rows["trainer"].str.extract(_TRAINER, expand=False),
     )
     selections = rows[rows["kind"] == "selection"]
     sets = ["dataset", "seed", "num_labeled", "bought"]

@@ -35,6 +35,8 @@ class Ranking:
 
     scores: "pd.DataFrame"
     """(B, K); rows are (comparison, seed)."""
+    left_out: tuple[str, ...] = ()
+    """Strategies that one of the comparisons lacks."""
 
     @cached_property
     def ranks(self) -> "pd.DataFrame":
@@ -66,21 +68,24 @@ class Ranking:
         from scipy.stats import friedmanchisquare
 
         columns = [self.scores[name] for name in self.scores]
-        return float(friedmanchisquare(*columns).pvalue) if len(columns) > 2 else math.nan
+        all_tie = (self.scores.nunique(axis="columns") == 1).all()
+        return float(friedmanchisquare(*columns).pvalue) if len(columns) > 2 and not all_tie else math.nan
 
 
 def ranking(evidence: Evidence) -> Ranking | None:
-    """Over all comparisons, by the measure of each; None with fewer than two strategies or blocks in common.
+    """Over all comparisons of two strategies or more, by the measure of each; None with fewer than two in common.
 
     Strategies that look at hidden labels take no part, and seeds that one of the others has not finished.
     """
     import pandas as pd
 
     tables = {place: scores_by_seed(comparison) for place, comparison in enumerate(evidence.comparisons)}
+    tables = {place: table for place, table in tables.items() if table.shape[1] > 1}
     if not tables:
         return None
     scores = pd.concat(tables, join="inner").dropna()
-    return Ranking(scores) if min(scores.shape) > 1 else None
+    left_out = {str(name) for table in tables.values() for name in table} - set(scores.columns)
+    return Ranking(scores, tuple(sorted(left_out))) if min(scores.shape) > 1 else None
 
 
 def scores_by_seed(comparison: Comparison) -> "pd.DataFrame":
@@ -138,16 +143,18 @@ def rank_table(evidence: Evidence) -> Table | None:
         (Cell(str(name), series=str(name)), Cell(written(rank, 2)), Cell(f"{100 * found.win_rates[name]:.0f} %"))
         for name, rank in mean_ranks.items()
     )
-    blocks = len(found.scores)
+    blocks, comparisons = len(found.scores), found.scores.index.get_level_values(0).nunique()
+    missing = f" Not ranked, because a comparison lacks them: {listed(list(found.left_out))}." if found.left_out else ""
     told = f"from {listed(alike)}" if alike else "from none: it is ahead of all"
     return Table(
-        caption=f"Mean ranks within {count(blocks, 'seed')} of {count(len(evidence.comparisons), 'comparison')}",
+        caption=f"Mean ranks within {count(blocks, 'block')}: each a seed of one of {count(comparisons, 'comparison')}",
         columns=("Strategy", "Mean rank", "Wins against another"),
         rows=rows,
         notes=(
             f"Mean ranks less than {written(limit, 2)} apart are not told apart at 0.05 (Nemenyi): "
             f"{mean_ranks.index[0]} is not told apart {told}. Friedman's test of any difference: "
-            f"p {written_p(found.friedman_p, is_told=True)}.",
+            f"p {written_p(found.friedman_p, is_told=True)}. Both tests take blocks for independent, though those of "
+            f"one data set share its split: they speak of these data sets, not of others.{missing}",
         ),
     )
 
@@ -165,5 +172,8 @@ def stability_table(comparison: Comparison) -> Table | None:
         caption=f"Would fewer seeds have told the same as {len(scores)}?",
         columns=("Seeds", "Agreement of the ranking (Kendall's tau)", "Same best strategy"),
         rows=rows,
-        notes=(f"Means over all sets of so many of the seeds, or over {MOST_SUBSETS} of them.",),
+        notes=(
+            f"Means over all sets of so many of these seeds, or over {MOST_SUBSETS} of them; they share seeds with the "
+            "whole, so new seeds would agree less.",
+        ),
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from labelbench_ray.reporting.cells import Cell, Table, against_heading, baseline_cell, by_series, mean_cell, name_cell
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison
-from labelbench_ray.reporting.curves import CONFIDENCE, MIN_SEEDS, labels_to_reach, on_common_seeds
+from labelbench_ray.reporting.curves import CONFIDENCE, MIN_SEEDS, is_paired, labels_to_reach, on_common_seeds
 from labelbench_ray.reporting.measures import ABSENT, Measure, written
 from labelbench_ray.reporting.statistics import areas, finished
 
@@ -29,9 +29,11 @@ NOT_REACHED = "not reached"
 def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
     """Labels that each series needs to reach the baseline's final mean, on the seeds that both finished.
 
+    None for a series whose seeds began with other labels than the baseline's.
+
     Columns: series, pairs, labels (infinite when never reached), speed_up (the baseline's labels for one of ours, zero
-    when never reached), each also as _low and _high (NaN below three seeds), reached (share of the draws that reach the
-    goal), at_start (reached with the first labels: fewer may do). Empty without a baseline.
+    when never reached), each also as _low and _high (NaN below three seeds), at_start (reached with the first labels:
+    fewer may do). All NaN where a score is; empty without a baseline.
     """
     import pandas as pd
 
@@ -39,35 +41,35 @@ def label_savings(comparison: Comparison, measure: Measure) -> "pd.DataFrame":
     baseline = rows[rows["series"] == BASELINE]
     found = []
     for name, part in rows.groupby("series", sort=True):
-        ours, theirs = on_common_seeds(part, baseline)
-        if not ours.empty:
-            found.append({"series": name, **_saved(_curves(ours), _curves(theirs), measure, comparison.final_budget)})
-    return pd.DataFrame(found, columns=["series", "pairs", *_ENDS["labels"], *_ENDS["speed_up"], "reached", "at_start"])
+        pair = on_common_seeds(part, baseline)
+        if not pair[0].empty and is_paired(*pair):
+            ours, theirs = map(_curves, pair)
+            found.append({"series": name, **_saved(ours, theirs.loc[ours.index], measure, comparison.final_budget)})
+    return pd.DataFrame(found, columns=["series", "pairs", *_ENDS["labels"], *_ENDS["speed_up"], "at_start"])
 
 
 _ENDS = {name: (name, f"{name}_low", f"{name}_high") for name in ("labels", "speed_up")}
 
 
 def _curves(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Seeds by budgets."""
-    return rows.pivot_table(index="seed", columns="num_labeled", values="value")
+    """Seeds by budgets, NaN for what is not known."""
+    return rows.drop_duplicates(["seed", "num_labeled"]).pivot(index="seed", columns="num_labeled", values="value")
 
 
 def _saved(ours: "pd.DataFrame", theirs: "pd.DataFrame", measure: Measure, budget: int) -> dict[str, Any]:
     seeds, places = len(ours), np.arange(len(ours))[None, :]
     (labels,) = _needed(ours, theirs, measure, places)
-    ends, reached = (math.nan, math.nan), math.nan
-    if seeds >= MIN_SEEDS:
+    ends = (math.nan, math.nan)
+    if seeds >= MIN_SEEDS and not math.isnan(labels):
         draws = np.random.default_rng(0).integers(seeds, size=(DRAWS, seeds))
         needed_R = _needed(ours, theirs, measure, draws)
         tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-        ends, reached = tuple(np.quantile(needed_R, tails, method="inverted_cdf")), float(np.isfinite(needed_R).mean())
+        ends = tuple(np.quantile(needed_R, tails, method="inverted_cdf"))
     factors = (budget / labels, *(budget / end for end in reversed(ends)))
     return {
         "pairs": seeds,
         **dict(zip(_ENDS["labels"], (labels, *ends), strict=True)),
         **dict(zip(_ENDS["speed_up"], factors, strict=True)),
-        "reached": reached,
         "at_start": bool(labels == ours.columns[0]),
     }
 
@@ -75,11 +77,12 @@ def _saved(ours: "pd.DataFrame", theirs: "pd.DataFrame", measure: Measure, budge
 def _needed(
     ours: "pd.DataFrame", theirs: "pd.DataFrame", measure: Measure, draws_RS: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(R,) labels to reach the goal, of the mean curves of these seeds; infinite where it is not reached."""
+    """(R,) labels to reach the goal, of the mean curves of these seeds; infinite where it is not, NaN if one is."""
     means_RT = ours.to_numpy()[draws_RS].mean(axis=1)
     goals_R = theirs.to_numpy()[draws_RS].mean(axis=1)[:, -1]  # averaged alike: the baseline reaches its own
     needed_R = labels_to_reach(ours.columns, means_RT, goals_R, lower_is_better=measure.lower_is_better)
-    return np.where(np.isnan(needed_R), math.inf, needed_R)
+    known_R = np.isfinite(means_RT).all(axis=1) & np.isfinite(goals_R)
+    return np.where(known_R, np.where(np.isnan(needed_R), math.inf, needed_R), math.nan)
 
 
 def savings_table(comparison: Comparison) -> Table | None:
@@ -118,7 +121,7 @@ def savings_table(comparison: Comparison) -> Table | None:
 
 
 def _savings_cells(row: dict[str, Any] | None, budget: int, is_baseline: bool) -> list[Cell]:
-    if row is None:
+    if row is None or math.isnan(row["labels"]):
         return [Cell(ABSENT)] * 3
     needed = Cell(_labels(row["labels"]), "" if is_baseline else _interval(row, "labels", _labels))
     if row["at_start"]:

@@ -59,7 +59,7 @@ def current_report(results: Where) -> ReportFiles | None:
 
 def write_report(results: Where, out: Path | None = None, *, paper: bool = False) -> ReportFiles:
     """Write the files of a report to ``out``: by default the results folder itself, of an exported file
-    ``results.parquet`` the folder ``results`` beside it.
+    ``study.parquet`` the folder ``study-report`` beside it.
 
     With ``paper`` also LaTeX, CSV and PDF for a paper, in the folder ``paper`` beside the page.
     Made from the ledger alone, so it can be written while a grid runs, and again on another machine. Raises
@@ -67,7 +67,7 @@ def write_report(results: Where, out: Path | None = None, *, paper: bool = False
     """
     if is_export(results):
         file = Path(str(results))
-        evidence, out = read_export(file), out or file.with_suffix("")
+        evidence, out = read_export(file), out or file.with_name(f"{file.stem}-report")
     else:
         evidence = read_evidence(results)
     folder = place_at(results).scratch if out is None else out
@@ -80,10 +80,9 @@ def write_report(results: Where, out: Path | None = None, *, paper: bool = False
         _final_frame(evidence).to_csv(files.final_csv, index=False)
         draw_curves(evidence, files.figure)
         files.text.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        if paper:
-            write_paper(evidence, folder / PAPER)
-        for file in () if out else vars(files).values():
-            place_at(results).publish(file.name)
+        written = [*vars(files).values(), *(write_paper(evidence, folder / PAPER) if paper else [])]
+        for path in () if out else written:
+            place_at(results).publish(path.relative_to(folder).as_posix())
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise LedgerError(str(out or place_at(results).where), what, "free space, or choose another folder") from error

@@ -1,6 +1,6 @@
 """Result files of LabelBench's code: what a path says, what rows become, and that no pickle runs anything."""
 
-import os
+import math
 import pickle
 
 import numpy as np
@@ -120,24 +120,17 @@ def test_strategies_that_read_the_truth_in_noisy_runs_are_marked(tmp_path):
     assert comparison.columns["oracle"] == "noise(random)"
 
 
-class Runs:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
-def test_a_pickle_that_would_run_something_is_refused_before_it_does(tmp_path):
-    write(tmp_path, f"{HEAD}/random_sampling_1.pkl", Runs(tmp_path / "ran"))
-    with pytest.raises(DataError, match=r"random_sampling_1.pkl is not read: it names posix.mkdir, which is no plain"):
-        import_files(tmp_path, tmp_path / "results")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_numpy_numbers_are_plain(tmp_path):
-    told = {**columns(0.8), "Test Accuracy": np.array([0.6, 0.7, 0.8]), "Test Loss": [np.float64(1.0)] * 3}
-    write(tmp_path, f"{HEAD}/random_sampling_1.pkl", [told, []])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_numpy_numbers_are_plain(tmp_path, protocol):
+    scores = np.array([0.6, 0.7, 0.8])
+    told = {
+        **columns(0.8),
+        "Test Accuracy": scores,
+        "Test Loss": [np.float64(1.0)] * 3,
+        "Num Labeled": np.arange(1, 4) * 100,
+    }
+    write(tmp_path, f"{HEAD}/random_sampling_1.pkl", [])
+    (tmp_path / HEAD / "random_sampling_1.pkl").write_bytes(pickle.dumps([told, []], protocol=protocol))
     (run,) = read_runs(tmp_path)
     assert run.values(2)["test"] == {"accuracy": 0.8, "log_loss": 1.0}
 
@@ -146,15 +139,68 @@ def test_numpy_numbers_are_plain(tmp_path):
     ("told", "message"),
     [
         ({"Test Accuracy": [1.0]}, "holds no columns with `Num Labeled`"),
-        ([1, 2, 3], "holds no columns"),
+        ([1, 2, 3], "is not read: "),
         ({**columns(1.0), "Test Accuracy": [1.0]}, r"has columns of \[1, 3\] rows"),
         ({"Num Labeled": []}, "has columns of"),
+        ({**columns(1.0), "Num Labeled": [100, None, 300]}, "is not read: cannot convert float NaN"),
+        ({**columns(1.0), "Test Accuracy": 0.5}, "is not read: "),
+        ({**columns(1.0), "Test Accuracy": ["high"] * 3}, "is not read: could not convert"),
+        ([columns(1.0), ["first"]], "is not read: invalid literal"),
     ],
 )
 def test_a_file_of_another_form_is_named(tmp_path, told, message):
     write(tmp_path, f"{HEAD}/random_sampling_1.pkl", told)
     with pytest.raises(DataError, match=message):
         import_files(tmp_path, tmp_path / "results")
+
+
+def test_what_was_not_measured_is_left_out(tmp_path):
+    told = {**columns(0.8), "Test Accuracy": [0.6, math.nan, None], "_runtime": [None, 20.0, 30.0]}
+    write(tmp_path / "from", f"{HEAD}/random_sampling_1.pkl", [told, [1, 2, None, 4]])
+    import_files(tmp_path / "from", tmp_path / "results")
+    (run,) = read_runs(tmp_path / "from")
+    assert run.bought == [1, 2]
+    assert ["test" in run.values(index) for index in range(3)] == [True, False, False]
+    assert ["cost" in run.values(index) for index in range(3)] == [False, False, True]
+
+
+def test_an_evaluation_meets_the_set_of_as_many_labels(published, tmp_path):
+    late = columns(0.99)
+    for name in late:
+        late[name] = late[name][-1:]
+    write(published, f"{SCORED}/random_sampling.json_1234.pkl", late)
+    write(published, f"{SCORED}/random_sampling.json_9999999.pkl", columns(0.99, rounds=5))  # longer than its selection
+    import_files(published, tmp_path / "results")
+    (evaluation,) = end_to_end(read_evidence(tmp_path / "results"))
+    rows = evaluation.gaps[0].rows
+    random = rows[rows["series"] == "random"].sort_values(["seed", "num_labeled"])
+    assert random[["seed", "num_labeled"]].to_numpy().tolist() == [
+        [1234, 100],
+        [1234, 300],
+        *([9999999, n] for n in (100, 200, 300)),
+    ]
+
+
+def test_encoders_of_one_name_of_head_are_not_mixed(published, tmp_path):
+    other = HEAD.replace("clip", "coca")
+    write(published, f"{other}/badge_sampling_1234.pkl", [columns(0.5), list(range(300))])
+    import_files(published, tmp_path / "results")
+    found = {one.comparison.columns["encoder"] for one in end_to_end(read_evidence(tmp_path / "results"))}
+    assert found == {"clip_ViTB32"}
+
+
+def test_a_run_that_ended_early_has_the_schedule_of_its_neighbours(published, tmp_path):
+    write(published, f"{HEAD}/margin_sampling_1234.pkl", [columns(0.9, rounds=2), bought(1234)])
+    import_files(published, tmp_path / "results")
+    (comparison,) = read_evidence(tmp_path / "results").comparisons
+    assert comparison.series == ("badge", "margin", "random")
+    assert comparison.columns["schedule"] == "100+100x2"
+
+
+def test_a_folder_above_changes_no_name(published, tmp_path):
+    (tmp_path / "clone").mkdir()
+    (published / "cifar10").rename(tmp_path / "clone" / "cifar10")
+    assert {run.dataset for run in read_runs(tmp_path)} == {"cifar10"}
 
 
 def test_a_spoilt_file_and_a_folder_without_files_are_named(tmp_path):

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +121,31 @@ def test_many_images_are_looked_at_once_for_all_trials_of_a_grid(tmp_path, monke
     assert describe(dataset) == before
     monkeypatch.setattr(fingerprint, "LONG_LISTING", 50)
     assert describe(CsvImages(path=dataset.path, label_column="label", can_flip=False))["path"] != before["path"]
+    monkeypatch.setattr(fingerprint, "LONG_LISTING", 5)
+    before = describe(dataset)
+    dataset.path.write_text(dataset.path.read_text().replace(",ant,", ",bee,", 1))
+    assert describe(dataset) != before, "tables are looked at every time"
+
+
+def test_folders_of_one_relative_name_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "LONG_LISTING", 5)
+    found = []
+    for number, folder in enumerate("ab"):
+        path = write_csv(tmp_path / folder)
+        (tmp_path / folder / "all" / "7.png").write_bytes(encode(noise_image(70 + number)))
+        monkeypatch.chdir(tmp_path / folder)
+        found.append(describe(CsvImages(path=Path(path.name)))["path"])
+    assert len({*found}) == 2
+
+
+def test_an_absolute_path_is_read_as_the_system_reads_it(tmp_path):
+    path = write_csv(tmp_path)
+    table = path.read_text()
+    path.write_text(table.replace("all/4.png", f"{tmp_path}//all/./4.png"))
+    assert CsvImages(path=path).open().images("train").name_of(4) == "all/4.png"
+    path.write_text(table.replace("all/4.png", f"{tmp_path}/../elsewhere/4.png"))
+    with pytest.raises(DataError, match=r"names .*/elsewhere/4\.png, outside "):
+        CsvImages(path=path).open()
 
 
 @pytest.mark.parametrize("name", ["val_path", "test_path"])

@@ -1,6 +1,7 @@
 """A ledger's rows in one file say in a report what the folder says."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ def results(tmp_path):
 def test_a_report_of_the_file_is_that_of_the_folder(results, tmp_path):
     write_export(results, tmp_path / "kept.parquet")
     ours, theirs = write_report(tmp_path / "kept.parquet"), write_report(results)
-    assert ours.html.parent == tmp_path / "kept"
+    assert ours.html.parent == tmp_path / "kept-report"
     for file in ("text", "final_csv", "csv"):
         assert getattr(ours, file).read_text() == getattr(theirs, file).read_text()
 
@@ -66,7 +67,8 @@ def test_other_programs_read_the_same_numbers(results, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("file", "measures", "message"),
     [
-        ("kept.xlsx", (), "FILE: must end in .parquet, .csv, .jsonl, got kept.xlsx"),
+        ("s3://bucket/kept.csv", (), "must be a local file"),
+        ("kept.xlsx", (), "FILE: must be a local file that ends in .parquet, .csv, .jsonl, got .*kept.xlsx"),
         (
             "kept.csv",
             ("test/acuracy",),
@@ -76,13 +78,25 @@ def test_other_programs_read_the_same_numbers(results, tmp_path, suffix):
 )
 def test_what_cannot_be_written_is_told(results, tmp_path, file, measures, message):
     with pytest.raises(SpecError, match=message):
-        write_export(results, tmp_path / file, measures)
+        write_export(results, Path(file) if ":" in file else tmp_path / file, measures)
 
 
 def test_a_file_that_cannot_be_written_is_one_line(results, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match=r"kept\.csv: cannot be written"):
         write_export(results, tmp_path / "file" / "kept.csv")
+
+
+def test_a_file_without_a_score_is_refused(results, tmp_path):
+    write_export(results, tmp_path / "costs.parquet", ["cost/round_s"])
+    with pytest.raises(LedgerError, match="holds no score; export it again with a measure"):
+        write_report(tmp_path / "costs.parquet")
+
+
+def test_a_report_of_a_file_leaves_the_folder_of_its_name_alone(results, tmp_path):
+    write_export(results, tmp_path / "results.parquet")
+    write_report(tmp_path / "results.parquet")
+    assert sorted(file.name for file in results.iterdir()) == ["trials"]
 
 
 def test_other_files_are_refused(tmp_path):

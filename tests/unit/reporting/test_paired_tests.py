@@ -100,9 +100,9 @@ def test_the_detectable_difference_is_so_many_standard_errors(tmp_path):
 
 def test_what_the_seeds_can_show_is_said(tmp_path):
     few = table_of_tests(comparison_of(tmp_path / "few", ["random", "badge"], seeds=3))
-    assert few.notes[0].startswith("With 3 seeds and 1 strategy the corrected p is at least 0.250: these runs cannot")
+    assert few.notes[0].startswith("With 3 pairs and 1 strategy the corrected p is at least 0.250: these runs cannot")
     enough = table_of_tests(comparison_of(tmp_path / "enough", ["random", "badge", "margin"], seeds=10))
-    assert enough.notes[0].startswith("With 10 seeds and 2 strategies the corrected p is at least 0.004. ")
+    assert enough.notes[0].startswith("With 10 pairs and 2 strategies the corrected p is at least 0.004. ")
 
 
 def test_nothing_is_tested_without_pairs(tmp_path):
@@ -129,3 +129,18 @@ def test_a_p_is_written_in_three_decimals():
         "–",
     ]
     assert [written_p(p, is_told=True) for p in (0.0004, 0.5, math.nan)] == ["< 0.001", "= 0.500", "is not known"]
+
+
+def test_a_strategy_of_few_seeds_takes_nothing_from_what_the_others_can_show(tmp_path):
+    write_grid(tmp_path, ["random", "badge"], seeds=10)
+    table = table_of_tests(comparison_of(tmp_path, ["margin"], seeds=3))
+    assert table.notes[0].startswith("With 10 pairs and 2 strategies the corrected p is at least 0.004. ")
+
+
+def test_upper_bounds_are_tested_but_cost_the_others_nothing(tmp_path):
+    alone = paired_tests(comparison_of(tmp_path, ["random", "badge"], seeds=6), TEST).set_index("series")
+    write_grid(tmp_path, ["oracle"], seeds=6, cheats=True)
+    beside = paired_tests(comparison_of(tmp_path, []), TEST).set_index("series")
+    assert beside.loc["badge", "p_holm"] == alone.loc["badge", "p_holm"]
+    assert not math.isnan(beside.loc["oracle", "p_sign_flip"])
+    assert math.isnan(beside.loc["oracle", "p_holm"])

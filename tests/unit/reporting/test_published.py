@@ -65,6 +65,21 @@ def test_other_ways_of_training_and_noise_are_not_the_papers(tmp_path):
         beside(tmp_path)
 
 
+def test_trials_of_several_settings_are_not_one_cell(tmp_path):
+    write(tmp_path, "margin", (0.979, 0.980))
+    write(tmp_path, "margin", (0.90, 0.91), trainer="finetune(flexmatch, epochs=2)")
+    told = (
+        r"several trials of one seed of margin \(trainer finetune\(flexmatch, epochs=10\) and .*; give results of one"
+    )
+    with pytest.raises(LedgerError, match=told):
+        beside(tmp_path)
+
+
+def test_a_score_that_is_no_number_is_told(tmp_path):
+    found = beside(write(tmp_path, "margin", (0.979, float("nan"))))
+    assert "2 cells with a score that is no number" in found.verdict
+
+
 def test_one_seed_is_beside_but_not_tested(tmp_path):
     found = beside(write(tmp_path, "margin", (0.979,)))
     assert found.cells["p"].isna().all()

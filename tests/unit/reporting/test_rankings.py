@@ -9,6 +9,7 @@ from ledgers import BUDGETS, accuracy, write_grid, write_trial
 from labelbench_ray.reporting.collapses import collapse_table, collapses
 from labelbench_ray.reporting.comparisons import read_evidence
 from labelbench_ray.reporting.measures import Measure
+from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.penalties import penalties, penalty_table
 from labelbench_ray.reporting.rankings import Ranking, rank_table, ranking, stability, stability_table
 
@@ -84,11 +85,48 @@ def test_penalties_are_paired_t_tests_at_every_budget_but_the_first(tmp_path):
     assert np.isnan(np.diag(matrix)).all()
 
 
-def test_comparisons_add_up_and_what_cannot_be_paired_adds_nothing(tmp_path):
+def test_taking_part_in_fewer_comparisons_looks_no_better(tmp_path):
+    for trainer in ("linear", "shallow", "finetune"):
+        write_grid(tmp_path, ["random", "badge"], seeds=5, trainer=trainer)
+    write_grid(tmp_path, ["coreset"], seeds=5)
+    matrix = penalties(read_evidence(tmp_path))
+    assert matrix.loc["badge", "coreset"] == 1.0
+    assert matrix["coreset"].mean() >= matrix["random"].mean()
+
+
+def test_budgets_that_one_has_not_reached_do_not_count(tmp_path):
+    write_grid(tmp_path, ["random"], seeds=5)
+    for seed in range(5):
+        write_trial(
+            tmp_path, "badge", seed, budgets=BUDGETS[:2], values={20: 0.5, 40: 0.9 + seed / 1000}, state="running"
+        )
+    assert penalties(read_evidence(tmp_path)).loc["badge", "random"] == 1.0
+
+
+@pytest.mark.parametrize("settings", [{"cheats": True}, {"budgets": [100]}])
+def test_a_report_without_anything_to_rank_is_written_all_the_same(tmp_path, settings):
+    evidence = read_evidence(write_grid(tmp_path, ["random", "badge"], seeds=3, **settings))
+    assert penalty_table(evidence) is None
+    assert "random" in render(evidence)
+
+
+def test_scores_that_all_tie_give_no_p():
+    assert np.isnan(Ranking(frame(a=[1.0, 2.0], b=[1.0, 2.0], c=[1.0, 2.0])).friedman_p)
+
+
+def test_strategies_that_a_comparison_lacks_are_named(tmp_path):
+    write_grid(tmp_path, ["random", "badge", "margin"], seeds=3)
+    write_grid(tmp_path, ["random", "badge"], seeds=3, trainer="shallow")
+    write_grid(tmp_path, ["random"], seeds=3, trainer="finetune")  # nothing to rank
+    (note,) = rank_table(read_evidence(tmp_path)).notes
+    assert note.endswith("Not ranked, because a comparison lacks them: margin.")
+
+
+def test_comparisons_are_averaged_and_what_cannot_be_paired_adds_nothing(tmp_path):
     for trainer in ("linear", "shallow"):
         write_grid(tmp_path, ["random", "badge"], seeds=5, trainer=trainer)
     whole = penalties(read_evidence(tmp_path)).loc["badge", "random"]
-    assert 1 < whole <= 2
+    assert 0.5 < whole <= 1
     write_grid(tmp_path, ["margin"], seeds=5, initial="elsewhere")
     write_grid(tmp_path, ["oracle"], seeds=5, cheats=True)
     matrix = penalties(read_evidence(tmp_path))

@@ -1,5 +1,7 @@
 """Labels saved, by hand, and what their intervals say where a curve does not always arrive."""
 
+import math
+
 import numpy as np
 import pytest
 from ledgers import BUDGETS, accuracy, write_grid, write_trial
@@ -72,7 +74,6 @@ def test_a_curve_that_does_not_always_arrive_has_an_open_interval(tmp_path):
     row = label_savings(only(tmp_path), TEST).set_index("series").loc["badge"]
     assert row["labels"] == pytest.approx(80 + 20 * 0.2 / 0.2475)
     assert (row["labels_high"], row["speed_up_low"]) == (np.inf, 0)
-    assert 0 < row["reached"] < 1
     cells = {cells[0].text: [cell.text for cell in cells] for cells in savings_table(only(tmp_path)).rows}
     details = {cells[0].text: [cell.detail for cell in cells] for cells in savings_table(only(tmp_path)).rows}
     assert cells["badge"][1:4] == ["96", "4", "1.04x"]
@@ -82,5 +83,34 @@ def test_a_curve_that_does_not_always_arrive_has_an_open_interval(tmp_path):
 
 def test_two_seeds_have_no_interval(tmp_path):
     row = label_savings(only(write_grid(tmp_path, ["random", "badge"], seeds=2)), TEST).set_index("series").loc["badge"]
-    assert row[["labels_low", "labels_high", "speed_up_low", "speed_up_high", "reached"]].isna().all()
+    assert row[["labels_low", "labels_high", "speed_up_low", "speed_up_high"]].isna().all()
     assert row["labels"] > 0
+
+
+@pytest.mark.parametrize("broken", [("random", 0), ("badge", 0), ("badge", 2)])
+def test_a_score_that_is_no_number_leaves_what_depends_on_it_unknown(tmp_path, broken):
+    for name in ("random", "badge", "margin"):
+        for seed in range(3):
+            scores = {100: math.nan} if (name, seed) == broken else None
+            write_trial(tmp_path, name, seed, values=scores)
+    comparison = only(tmp_path)
+    table = label_savings(comparison, TEST).set_index("series")
+    unknown = set(table.index[table["labels"].isna()])
+    assert unknown == ({"badge", "margin", "random"} if broken[0] == "random" else {"badge"})
+    cells = {row[0].text: [cell.text for cell in row[1:4]] for row in savings_table(comparison).rows}
+    assert cells["badge"] == ["–", "–", "–"]
+
+
+@pytest.mark.parametrize("names", [("random",), ("badge",), ("random", "badge")])
+def test_curves_without_a_number_are_told_as_unknown(tmp_path, names):
+    for name in ("random", "badge"):
+        for seed in range(3):
+            write_trial(tmp_path, name, seed, values=dict.fromkeys(BUDGETS, math.nan) if name in names else None)
+    table = label_savings(only(tmp_path), TEST).set_index("series")
+    assert table.loc["badge", "labels"] != table.loc["badge", "labels"]
+
+
+def test_seeds_that_began_with_other_labels_are_not_compared(tmp_path):
+    write_grid(tmp_path, ["random", "margin"], seeds=3)
+    write_grid(tmp_path, ["badge"], seeds=3, initial="elsewhere")
+    assert set(label_savings(only(tmp_path), TEST)["series"]) == {"margin", "random"}

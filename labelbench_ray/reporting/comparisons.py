@@ -78,7 +78,7 @@ class Evidence:
             for key, (values, part) in zip(seen, parts, strict=True)
         )
 
-    @property
+    @cached_property
     def evaluations(self) -> "pd.DataFrame":
         """Rows of other models scored on sets that a strategy bought."""
         return self.rows[self.rows["kind"] == "evaluation"]

@@ -72,7 +72,7 @@ def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
     equal sets are evaluated once, so the first batch, which all strategies share, carries the name of only one of them.
     """
     found = []
-    for comparison in evidence.comparisons:
+    for comparison in evidence.comparisons if len(evidence.evaluations) else ():
         measures = dict.fromkeys([comparison.primary, *(one for one in ALSO_COMPARED if one in comparison.measures)])
         met = {measure: dict(_by_trainer(evidence, comparison, measure)) for measure in measures}
         for trainer in met[comparison.primary]:
@@ -103,6 +103,8 @@ def _by_trainer(evidence: Evidence, comparison: Comparison, measure: Measure) ->
 
 def unmatched(evidence: Evidence) -> int:
     """How many evaluation trials scored a set that no selection in this ledger bought."""
-    selected = evidence.rows.loc[evidence.rows["kind"] == "selection", "bought"]
     scored = evidence.evaluations
+    if scored.empty:
+        return 0
+    selected = evidence.rows.loc[evidence.rows["kind"] == "selection", "bought"].unique()
     return int(scored.loc[~scored["bought"].isin(selected), "trial"].nunique())

@@ -5,11 +5,12 @@ decisions/transforms_select_rows.md.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from labelbench_ray.datasets.base import DATASETS
+from labelbench_ray.datasets.made_of import MadeOf
 from labelbench_ray.datasets.memory import checked_ids
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.datasets.transform_rows import check_count, check_seed, first_drawn
@@ -22,7 +23,7 @@ _WHERE = "dataset near_duplicates"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearDuplicates:
+class NearDuplicates(MadeOf):
     """A data set ``of`` another, with ``copies`` of each of ``rows`` rows of train behind its own, a little changed.
 
     Images get another brightness, a factor within ``1 +- strength``, and noise whose deviation is ``strength`` of the
@@ -48,18 +49,6 @@ class NearDuplicates:
             raise SpecError(_WHERE, f"`strength` must lie in (0, 1], got {self.strength}")
         check_seed(_WHERE, self.seed)
         object.__setattr__(self, "of", DATASETS.build(self.of, f"{_WHERE}: of"))
-
-    @property
-    def default_encoder(self) -> str | None:
-        """That of the data set it is made of."""
-        encoder: str | None = self.of.default_encoder
-        return encoder
-
-    @property
-    def on_undecodable(self) -> Literal["refuse", "skip"]:
-        """As the data set it is made of has it."""
-        wanted: Literal["refuse", "skip"] = getattr(self.of, "on_undecodable", "refuse")
-        return wanted
 
     def open(self) -> OpenedSplits:
         """Open the data set that it is made of. Raises DataError, or SpecError where train has fewer rows."""

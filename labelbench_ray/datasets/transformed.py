@@ -5,12 +5,13 @@ Why its features are those of the other: decisions/transforms_select_rows.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from labelbench_ray.datasets.base import DATASETS, Dataset, OpenDataset
 from labelbench_ray.datasets.checks import checked_multi_label_splits, checked_splits
+from labelbench_ray.datasets.made_of import MadeOf
 from labelbench_ray.datasets.memory import checked_ids
 from labelbench_ray.datasets.opened import OpenedSplits
 from labelbench_ray.datasets.transforms import TRANSFORMS, Selected, in_words
@@ -19,7 +20,7 @@ from labelbench_ray.types import SPLITS, Floats, Ids, Image, Images, Rows, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformed:
+class Transformed(MadeOf):
     """A data set ``of`` another, changed by the steps ``by``, one after another (``labelbench list transform``).
 
     Ids are positions in what is left. Steps keep rows in their order or append behind them, draw by their own seeds,
@@ -42,18 +43,6 @@ class Transformed:
             of, by = of.of, of.by + by
         object.__setattr__(self, "of", of)
         object.__setattr__(self, "by", by)
-
-    @property
-    def default_encoder(self) -> str | None:
-        """That of the data set it is made of."""
-        encoder: str | None = self.of.default_encoder
-        return encoder
-
-    @property
-    def on_undecodable(self) -> Literal["refuse", "skip"]:
-        """As the data set it is made of has it."""
-        wanted: Literal["refuse", "skip"] = getattr(self.of, "on_undecodable", "refuse")
-        return wanted
 
     def open(self) -> "OpenedSelection":
         """Open the data set that it is made of and take the steps. Raises DataError, or SpecError naming the step."""

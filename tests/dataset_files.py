@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from published_files import write_caltech256, write_cars, write_celeba, write_coco, write_kmnist49, write_voc
+from published_files import write_caltech256, write_cars, write_celeba, write_coco, write_kmnist49, write_mat, write_voc
 
 from labelbench_ray.datasets.base import DATASETS
 from labelbench_ray.datasets.fmow import CLASSES as FMOW_CLASSES
@@ -108,15 +108,13 @@ def write_features(path, **changes):
 
 def write_svhn(root, num_train=30, num_test=20, **changes):
     """The authors' two files; image i of a file is all of the value of its label, where the digit nought is 10."""
-    from scipy.io import savemat
-
     root.mkdir(parents=True, exist_ok=True)
     for file, count in (("train_32x32.mat", num_train), ("test_32x32.mat", num_test)):
         labels = (np.arange(count) % 10 + 1).astype(np.uint8)
         pixels = np.broadcast_to(labels, (32, 32, 3, count))
         variables = {"X": pixels, "y": labels[:, None]} | (changes if file.startswith("train") else {})
         held = {key: value for key, value in variables.items() if value is not None}
-        savemat(root / file, held, do_compression=True)
+        write_mat(root / file, held, do_compression=True)
     return root
 
 

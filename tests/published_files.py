@@ -101,10 +101,17 @@ CARS = [
 ]
 
 
-def write_cars(root, num_images=40):
-    """Image i is of car i % 5."""
+def write_mat(file, variables, **options):
+    """A MATLAB file whose header does not say when it was written, so that equal ones are equal."""
     from scipy.io import savemat
 
+    savemat(file, variables, **options)
+    with file.open("r+b") as opened:
+        opened.write(b"MATLAB 5.0 MAT-file".ljust(116))
+
+
+def write_cars(root, num_images=40):
+    """Image i is of car i % 5."""
     root.mkdir(parents=True, exist_ok=True)
     fields = ["relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test"]
     annotations = np.zeros((1, num_images), dtype=[(field, object) for field in fields])
@@ -112,5 +119,5 @@ def write_cars(root, num_images=40):
         file = f"car_ims/{number + 1:06d}.jpg"
         annotations[0, number] = (file, 1, 1, 2, 2, number % len(CARS) + 1, 0)
         write_image(root / file, number)
-    savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": np.array([CARS], object)})
+    write_mat(root / "cars_annos.mat", {"annotations": annotations, "class_names": np.array([CARS], object)})
     return root

@@ -186,7 +186,7 @@ def mean_eigenvalue(pairs: torch.Tensor, num_free: int, width: int) -> float:
 def _ridged_inverse(matrix: torch.Tensor, fisher: torch.Tensor, num_free: int, ridge: float) -> torch.Tensor:
     """(M + lambda I)^-1, with I the identity on class vectors that sum to 0, as it looks without the last class.
 
-    ``matrix`` is overwritten.
+    ``matrix`` is overwritten. Raises FloatingPointError where it has an entry that no ridge can mend.
     """
     identity = torch.eye(num_free, dtype=matrix.dtype) - 1 / (num_free + 1)
     width = len(matrix) // num_free
@@ -197,6 +197,8 @@ def _ridged_inverse(matrix: torch.Tensor, fisher: torch.Tensor, num_free: int, r
         root, failed = torch.linalg.cholesky_ex(matrix)
         if not failed:
             return torch.cholesky_inverse(root)
+        if not torch.isfinite(matrix).all():
+            raise FloatingPointError("the Fisher information is NaN or infinite")
         added = ridge
         ridge = max(10 * ridge, SINGULAR_RIDGE * float(fisher.diagonal().mean())) or 1.0
 

@@ -7,7 +7,7 @@ from trials import write_marked_features
 from labelbench_ray.api import grid
 from labelbench_ray.config import Experiment
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster", "without_reports")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster", "without_reports")]
 
 
 def run(tmp_path, executor, **changes):

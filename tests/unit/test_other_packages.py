@@ -70,6 +70,7 @@ def test_it_runs_in_a_grid(labelbench, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # starts a cluster of its own
 def test_it_runs_on_ray_s_workers_and_selects_in_actors(labelbench, tmp_path):
     words = ("--num-cpus", 3, "--set", "selection.shards=2", "--set", "selection.through=actors")
     assert run_grid(labelbench, tmp_path, *words) == (3, [])

@@ -61,11 +61,10 @@ def difference_cell(measure: Measure, mean: float, low: float, high: float) -> C
 
 def name_cell(comparison: Comparison, name: str) -> Cell:
     """A strategy, and what must be known of it: hidden labels, mixed machines, unfinished."""
-    rows = comparison.rows[comparison.rows["series"] == name]
-    reached = int(rows["num_labeled"].max())
+    reached = comparison.reached[name]
     marks = {
         CHEATS: name in comparison.cheats,
-        MIXED: rows["numeric_class"].nunique() > 1,
+        MIXED: name in comparison.mixed,
         f"reached {count(reached, 'label')}": reached < comparison.final_budget,
     }
     return Cell(name, ", ".join(mark for mark, holds in marks.items() if holds), series=name)

@@ -60,22 +60,24 @@ class Evidence:
     @cached_property
     def comparisons(self) -> "tuple[Comparison, ...]":
         """Of selection trials, by data set, encoder, trainer, oracle and schedule."""
-        rows = self.rows[self.rows["kind"] == "selection"]
+        rows = _compact(self.rows[self.rows["kind"] == "selection"])
         identities = {record.trial: record.identity for record in self.trials}
-        settings = {trial: _setting(identities.get(trial, {})) for trial in rows["trial"].unique()}
-        keyed = rows.assign(setting=rows["trial"].map(settings))
+        trials = rows.drop_duplicates("trial").astype(str)
+        settings = [_setting(identities.get(trial, {})) for trial in trials["trial"]]
         parts = [
-            (dict(zip((*COLUMNS, "setting"), key, strict=True)), part.drop(columns="setting"))
-            for key, part in sorted(keyed.groupby([*COLUMNS, "setting"]), key=lambda found: _as_read(found[0]))
+            (dict(zip((*COLUMNS, "setting"), key, strict=True)), _series(part, identities))
+            for key, part in sorted(
+                trials.assign(setting=settings).groupby([*COLUMNS, "setting"]), key=lambda found: _as_read(found[0])
+            )
         ]
         seen = [tuple(values[column] for column in COLUMNS) for values, _ in parts]
         return tuple(
             Comparison(
-                columns={column: str(values[column]) for column in COLUMNS},
-                setting=str(values["setting"]) if seen.count(key) > 1 else "",
-                rows=part.assign(series=_series(part, identities)),
+                columns={column: values[column] for column in COLUMNS},
+                setting=values["setting"] if seen.count(key) > 1 else "",
+                rows=_named(rows, series),
             )
-            for key, (values, part) in zip(seen, parts, strict=True)
+            for key, (values, series) in zip(seen, parts, strict=True)
         )
 
     @cached_property
@@ -89,9 +91,10 @@ class Evidence:
         return frozenset(self.rows.loc[self.rows["cheats"], "strategy"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
-    """Strategies on equal terms. ``rows`` has the ledger's columns and ``series``, the name of a curve."""
+    """Strategies on equal terms. ``rows`` has the ledger's columns, and ``series``, the name of a curve; text in them is
+    categories."""
 
     columns: Mapping[str, str]
     setting: str
@@ -117,6 +120,17 @@ class Comparison:
     def cheats(self) -> frozenset[str]:
         """Curves that looked at labels nobody bought: upper bounds, never winners."""
         return frozenset(self.rows.loc[self.rows["cheats"], "series"])
+
+    @cached_property
+    def reached(self) -> Mapping[str, int]:
+        """The most labels that a trial of each curve has trained on."""
+        return {str(name): int(most) for name, most in self.rows.groupby("series")["num_labeled"].max().items()}
+
+    @cached_property
+    def mixed(self) -> frozenset[str]:
+        """Curves whose numbers come from several kinds of machine."""
+        classes = self.rows.groupby("series")["numeric_class"].nunique()
+        return frozenset(classes.index[classes > 1])
 
     @cached_property
     def final_budget(self) -> int:
@@ -185,10 +199,22 @@ def _as_read(names: Iterable[str]) -> list[tuple[str | int, ...]]:
     return [tuple(int(part) if place % 2 else part for place, part in enumerate(found)) for found in parts]
 
 
-def _series(rows: "pd.DataFrame", identities: Mapping[str, Mapping[str, Any]]) -> "pd.Series":
-    """The strategy of each row; with a digest where one name stands for several strategies or repeated trials."""
-    flavors = rows["trial"].map(lambda trial: digest(identities.get(trial, {}).get("strategy"), length=4))
-    several = flavors.groupby(rows["strategy"]).transform("nunique") > 1
-    series = rows["strategy"].where(~several, rows["strategy"] + " #" + flavors)
-    repeated = rows["trial"].groupby([series, rows["seed"]]).transform("nunique") > 1
-    return series.where(~repeated, series + " #" + rows["trial"].str[:6])
+def _compact(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Text as categories: the same few names in every row, which are compared and copied as numbers then."""
+    return rows.astype(dict.fromkeys(rows.select_dtypes(["object", "str"]).columns, "category"))
+
+
+def _series(trials: "pd.DataFrame", identities: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The curve of each trial: its strategy, with a digest where one name stands for several or repeated trials."""
+    flavors = trials["trial"].map(lambda trial: digest(identities.get(trial, {}).get("strategy"), length=4))
+    several = flavors.groupby(trials["strategy"]).transform("nunique") > 1
+    series = trials["strategy"].where(~several, trials["strategy"] + " #" + flavors)
+    repeated = trials["trial"].groupby([series, trials["seed"]]).transform("nunique") > 1
+    series = series.where(~repeated, series + " #" + trials["trial"].str[:6])
+    return dict(zip(trials["trial"], series, strict=True))
+
+
+def _named(rows: "pd.DataFrame", series: Mapping[str, str]) -> "pd.DataFrame":
+    """The rows of these trials with the names of their curves."""
+    found = rows[rows["trial"].isin(list(series))]
+    return found.assign(series=found["trial"].map(series).astype(str).astype("category"))

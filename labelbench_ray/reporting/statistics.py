@@ -1,5 +1,6 @@
 """The numbers of a report, as frames: strategies at the last budget, areas under curves, seconds spent."""
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ def against_baseline(rows: "pd.DataFrame", by: list[str]) -> Compared:
     return Compared(summary.merge(renamed, on=["series", *by], how="left"), tuple(notes))
 
 
+@functools.lru_cache(maxsize=64)  # a page, its text and its CSV file all ask for it
 def final_statistics(comparison: Comparison) -> Compared:
     """Every measure at the final budget; one row per (series, split, metric). This is ``final.csv``."""
     compared = against_baseline(comparison.final, ["split", "metric"])
@@ -79,8 +81,9 @@ def best_first(frame: "pd.DataFrame", measure: Measure) -> "pd.DataFrame":
 def areas(comparison: Comparison, measure: Measure) -> Compared:
     """Mean height of each finished trial's learning curve, summarized and compared as final values are."""
     rows = finished(comparison, measure).sort_values("num_labeled")
-    curves = {trial: area_under_curve(part["num_labeled"], part["value"]) for trial, part in rows.groupby("trial")}
-    per_trial = rows.drop_duplicates("trial", keep="last").assign(value=lambda last: last["trial"].map(curves))
+    heights = {trial: area_under_curve(part["num_labeled"], part["value"]) for trial, part in rows.groupby("trial")}
+    last = rows.drop_duplicates("trial", keep="last")
+    per_trial = last.assign(value=[heights[trial] for trial in last["trial"]])
     return against_baseline(per_trial, ["num_labeled"])
 
 

@@ -5,6 +5,7 @@ The first batch is left out: it is drawn before any strategy is asked, and the s
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,25 @@ from labelbench_ray.reporting.measures import ABSENT, written
 if TYPE_CHECKING:
     import pandas as pd
 
-Chosen = Mapping[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""By (series, seed): ids in order of buying and their labels, (L,) classes or (L, C) zeros and ones."""
+
+@dataclass(frozen=True)
+class Bought:
+    """Rows in order of buying, without the first batch."""
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    """(L,) classes, negative where nobody answered, or (L, C) zeros and ones."""
+    batches: NDArray[np.int64]
+    """(L,) which batch each came with, from 1."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every label is known: those of imported files are not."""
+        return bool((self.labels >= 0).all())
+
+
+Chosen = Mapping[tuple[str, int], Bought]
+"""By (series, seed)."""
 
 
 def chosen(evidence: Evidence, comparison: Comparison) -> Chosen:
@@ -31,9 +49,12 @@ def chosen(evidence: Evidence, comparison: Comparison) -> Chosen:
         if ledger is None:
             continue
         table = ledger.bought()
-        later = table["batch"].to_numpy() > 0
-        found[row.series, int(row.seed)] = (table["example_id"].to_numpy()[later], bought_labels(table)[later])
-    return {key: value for key, value in found.items() if len(value[0])}
+        batches = table["batch"].to_numpy()
+        later = batches > 0
+        bought = Bought(table["example_id"].to_numpy()[later], bought_labels(table)[later], batches[later])
+        if len(bought.ids):
+            found[row.series, int(row.seed)] = bought
+    return found
 
 
 def shares(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
@@ -53,7 +74,7 @@ def overlaps(bought: Chosen, series: tuple[str, ...]) -> "pd.DataFrame":
     """(K, K) mean over common seeds of the Jaccard index of two strategies' sets, |A and B| / |A or B|."""
     import pandas as pd
 
-    sets = {key: frozenset(ids.tolist()) for key, (ids, _) in bought.items()}
+    sets = {key: frozenset(one.ids.tolist()) for key, one in bought.items()}
     names = [name for name in series if any(key[0] == name for key in sets)]
     table = pd.DataFrame(np.nan, index=names, columns=names)
     for place, one in enumerate(names):
@@ -67,44 +88,58 @@ def overlaps(bought: Chosen, series: tuple[str, ...]) -> "pd.DataFrame":
     return table
 
 
-def acquisition_tables(evidence: Evidence, comparison: Comparison) -> list[Table]:
+def acquisition_tables(comparison: Comparison, bought: Chosen) -> list[Table]:
     """How even the bought classes are, and which strategies buy the same rows; none where sets are not known."""
-    bought = chosen(evidence, comparison)
-    if not bought or any((labels < 0).any() for _, labels in bought.values()):  # imported sets have no labels
-        tables = []
-    else:
-        tables = [_class_table(comparison, bought)]
+    tables = []
+    if is_answered(bought):
+        tables.append(_class_table(comparison, bought))
     overlap = overlaps(bought, comparison.series)
     if len(overlap) > 1:
         tables.append(_overlap_table(comparison, overlap))
     return tables
 
 
-def _class_table(comparison: Comparison, bought: Chosen) -> Table:
-    widths = [labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1 for _, labels in bought.values()]
+def is_answered(bought: Chosen) -> bool:
+    """Whether there is anything, and the labels of all of it are known."""
+    return bool(bought) and all(one.is_answered for one in bought.values())
+
+
+def class_shares(comparison: Comparison, bought: Chosen) -> dict[str, NDArray[np.float64]]:
+    """(S, C) shares of the classes in what each strategy bought, a row for each seed."""
+    widths = [one.labels.shape[1] if one.labels.ndim == 2 else int(one.labels.max()) + 1 for one in bought.values()]
     num_classes = max(widths)
-    rows = []
-    for name in comparison.series:
-        of_name = [shares(labels, num_classes) for (series, _), (_, labels) in bought.items() if series == name]
-        if not of_name:
-            rows.append((name_cell(comparison, name), *[Cell(ABSENT)] * 4))
-            continue
-        shares_SC = np.array(of_name)
-        rows.append(
-            (
-                name_cell(comparison, name),
-                Cell(written(float(np.mean([evenness(one) for one in shares_SC])), 3)),
-                Cell(written(100 * float(shares_SC.max(axis=1).mean()), 1)),
-                Cell(written(100 * float(shares_SC.min(axis=1).mean()), 1)),
-                Cell(written(float((shares_SC == 0).sum(axis=1).mean()), 1)),
-            )
+    found = {
+        name: np.array([shares(one.labels, num_classes) for (series, _), one in bought.items() if series == name])
+        for name in comparison.series
+    }
+    return {name: shares_SC for name, shares_SC in found.items() if len(shares_SC)}
+
+
+def _class_table(comparison: Comparison, bought: Chosen) -> Table:
+    found = class_shares(comparison, bought)
+    num_classes = next(iter(found.values())).shape[1]
+    rows = tuple(
+        (
+            name_cell(comparison, name),
+            *(_class_cells(found[name]) if name in found else [Cell(ABSENT)] * 4),
         )
+        for name in comparison.series
+    )
     return Table(
         caption=f"Classes of the labels bought after the first batch, {num_classes} classes: means over seeds",
         columns=("Strategy", "Evenness", "Most frequent class, %", "Rarest class, %", "Classes without a label"),
-        rows=tuple(rows),
+        rows=rows,
         notes=("Evenness is the entropy of the classes' shares over that of equal shares: 1 for equal ones.",),
     )
+
+
+def _class_cells(shares_SC: NDArray[np.float64]) -> list[Cell]:
+    return [
+        Cell(written(float(np.mean([evenness(one) for one in shares_SC])), 3)),
+        Cell(written(100 * float(shares_SC.max(axis=1).mean()), 1)),
+        Cell(written(100 * float(shares_SC.min(axis=1).mean()), 1)),
+        Cell(written(float((shares_SC == 0).sum(axis=1).mean()), 1)),
+    ]
 
 
 def _overlap_table(comparison: Comparison, overlap: "pd.DataFrame") -> Table:

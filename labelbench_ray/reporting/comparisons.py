@@ -93,8 +93,10 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Strategies on equal terms. ``rows`` has the ledger's columns, and ``series``, the name of a curve; text in them is
-    categories."""
+    """Strategies on equal terms.
+
+    ``rows`` has the ledger's columns and ``series``, the name of a curve; text in them is categories.
+    """
 
     columns: Mapping[str, str]
     setting: str

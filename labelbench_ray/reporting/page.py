@@ -9,7 +9,7 @@ from typing import Any
 
 from labelbench_ray.benchmark.results import SCHEMA_VERSION
 from labelbench_ray.reporting import summary
-from labelbench_ray.reporting.acquisition import acquisition_tables
+from labelbench_ray.reporting.acquisition import acquisition_tables, chosen
 from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.class_table import class_tables
 from labelbench_ray.reporting.collapses import collapse_table
@@ -132,7 +132,7 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
         figure=learning_curves(comparison, styles),
         tables=_tables(comparison, compared),
         savings=savings_table(comparison),
-        acquisition=acquisition_tables(evidence, comparison),
+        acquisition=acquisition_tables(comparison, chosen(evidence, comparison)),
         timings=timings_table(comparison),
         spec=_spec(evidence, comparison),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ledgers import write_grid, write_trial
 
-from labelbench_ray.reporting.acquisition import acquisition_tables, chosen, evenness, overlaps, shares
+from labelbench_ray.reporting.acquisition import Bought, acquisition_tables, chosen, evenness, overlaps, shares
 from labelbench_ray.reporting.comparisons import read_evidence
 from labelbench_ray.reporting.export import read_export, write_export
 
@@ -21,7 +21,7 @@ def test_shares_and_evenness_by_hand():
 
 def test_overlap_is_the_mean_jaccard_index_of_common_seeds():
     def bought(*ids):
-        return np.array(ids), np.zeros(len(ids), int)
+        return Bought(np.array(ids), np.zeros(len(ids), int), np.ones(len(ids), int))
 
     found = overlaps(
         {
@@ -43,12 +43,18 @@ def bought_in(seed):
     return [(0, [1, 2], [0, 1]), (1, [30 + seed, 11], [0, 1]), (2, [20, 21], [1, 1])]
 
 
+def tables_of(evidence):
+    (comparison,) = evidence.comparisons
+    return acquisition_tables(comparison, chosen(evidence, comparison))
+
+
 def test_the_first_batch_is_nobodys_choice(tmp_path):
     write_trial(tmp_path, "badge", 3, bought=bought_in(3))
     evidence = read_evidence(tmp_path)
-    ((key, (ids, labels)),) = chosen(evidence, evidence.comparisons[0]).items()
+    ((key, bought),) = chosen(evidence, evidence.comparisons[0]).items()
     assert key == ("badge", 3)
-    assert (ids.tolist(), labels.tolist()) == ([33, 11, 20, 21], [0, 1, 1, 1])
+    assert (bought.ids.tolist(), bought.labels.tolist()) == ([33, 11, 20, 21], [0, 1, 1, 1])
+    assert bought.batches.tolist() == [1, 1, 2, 2]
 
 
 def test_tables_of_a_grid(tmp_path):
@@ -56,7 +62,7 @@ def test_tables_of_a_grid(tmp_path):
         write_trial(tmp_path, "badge", seed, bought=bought_in(seed))
         write_trial(tmp_path, "margin", seed, bought=[(0, [1, 2], [0, 1]), (1, [11, 20, 50, 51], [0, 0, 1, 1])])
     evidence = read_evidence(tmp_path)
-    classes, common = acquisition_tables(evidence, evidence.comparisons[0])
+    classes, common = tables_of(evidence)
     assert [[cell.text for cell in row] for row in classes.rows] == [
         ["badge", "0.811", "75.0", "25.0", "0.0"],
         ["margin", "1.000", "50.0", "50.0", "0.0"],
@@ -68,13 +74,13 @@ def test_sets_without_answers_have_no_classes_and_an_export_has_no_sets(tmp_path
     write_trial(tmp_path / "results", "badge", bought=[(0, [1], [-1]), (1, [2], [-1])])
     write_trial(tmp_path / "results", "margin", bought=[(0, [1], [-1]), (1, [2], [-1])])
     evidence = read_evidence(tmp_path / "results")
-    (common,) = acquisition_tables(evidence, evidence.comparisons[0])
+    (common,) = tables_of(evidence)
     assert [cell.text for cell in common.rows[0]] == ["badge", "–", "100"]
     write_export(tmp_path / "results", tmp_path / "kept.parquet")
     exported = read_export(tmp_path / "kept.parquet")
-    assert acquisition_tables(exported, exported.comparisons[0]) == []
+    assert tables_of(exported) == []
 
 
 def test_a_made_up_grid_without_sets_has_no_tables(tmp_path):
     evidence = read_evidence(write_grid(tmp_path, seeds=1))
-    assert acquisition_tables(evidence, evidence.comparisons[0]) == []
+    assert tables_of(evidence) == []

@@ -5,13 +5,13 @@ from typing import Any
 
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence
 from labelbench_ray.reporting.curves import seeds_note
-from labelbench_ray.reporting.measures import count, listed, signed, written
+from labelbench_ray.reporting.measures import count, listed, readable, signed, written
 from labelbench_ray.reporting.statistics import Compared, best_first
 
 
 def title(evidence: Evidence) -> str:
     """The page's title."""
-    datasets = sorted(evidence.rows["dataset"].unique())
+    datasets = sorted(map(readable, evidence.rows["dataset"].unique()))
     return f"Label-efficient learning on {listed(datasets) if len(datasets) < 4 else count(len(datasets), 'data set')}"
 
 
@@ -22,7 +22,7 @@ def overview(evidence: Evidence) -> str:
         return "This folder holds evaluations only: no trial that selects has finished a round."
     rows = evidence.rows[evidence.rows["kind"] == "selection"]
     strategies = sorted({name for comparison in comparisons for name in comparison.series})
-    shared = {name: sorted(rows[name].unique()) for name in ("dataset", "encoder", "trainer")}
+    shared = {name: sorted(map(readable, rows[name].unique())) for name in ("dataset", "encoder", "trainer")}
     parts = {name: listed(values) if len(values) < 4 else f"{len(values)} {name}s" for name, values in shared.items()}
     first, last = int(rows["num_labeled"].min()), int(rows["num_labeled"].max())
     seeds = [comparison.final["seed"].nunique() for comparison in comparisons]

@@ -84,18 +84,25 @@ def warnings(comparison: Comparison) -> list[str]:
             "between them, so means and differences here mix machine effects with those of the strategies: run all on "
             "one kind of machine before publishing."
         )
+    found += _seed_warnings(comparison)
+    if BASELINE not in comparison.series:
+        found.append(f"{BASELINE} is not among the strategies: no differences and no label savings are given.")
+    return found
+
+
+def _seed_warnings(comparison: Comparison) -> list[str]:
+    """None where nothing was scored at the last budget, which the verdict says."""
     seeds = comparison.final.groupby("series")["seed"].nunique()
+    if seeds.empty:
+        return []
+    found = []
     if (note := seeds_note(int(seeds.min()))) is not None:
         found.append(f"{note[0].upper()}{note[1:]}.")
-    missing = [name for name in comparison.series if name not in seeds.index]
-    uneven = seeds.nunique() > 1 or bool(missing)
-    if uneven:
-        fewer = [f"{name} {seeds.get(name, 0)}" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
+    fewer = [f"{name} {seeds.get(name, 0)}" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
+    if fewer:
         found.append(
             f"Fewer than {count(int(seeds.max()), 'seed')} have finished the last budget with: {listed(fewer)}."
         )
-    if BASELINE not in comparison.series:
-        found.append(f"{BASELINE} is not among the strategies: no differences and no label savings are given.")
     return found
 
 

@@ -150,6 +150,12 @@ class NoResultsError(LabelBenchError):
     template = "results {0}: {1}.{2} Give the folder that `labelbench run` wrote."
 
 
+class NoBundleError(NoResultsError):
+    """A place that holds no published bundle was given as one: (place, what is there)."""
+
+    template = "bundle {0}: {1}; give the folder that `labelbench publish` wrote"
+
+
 class StorageError(LabelBenchError):
     """An object store cannot be used: (address, what, what to do)."""
 

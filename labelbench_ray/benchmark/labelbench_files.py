@@ -48,8 +48,8 @@ _READ = (
     *(pattern.format(word) for pattern in _METRICS for words in _SPLITS.values() for word in words),
 )
 _PARTS = re.compile(
-    r"(?:.*/)?(?P<dataset>[^/]+?)(?P<evaluated>_eval)?/bs_(?P<batch>\d+)/(?P<how>embed|proxy)_(?P<encoder>[^/]+)"
-    r"/model_(?P<model>[^/]+)/trainer_(?P<trainer>[^/]+)/(?P<strategy>[^/]+?)_(?P<seed>\d+)\.pkl"
+    r"(?:.*/)?(?P<dataset>[^/]+?)(?P<evaluated>_eval)?/bs_(?P<batch>\d{1,18})/(?P<how>embed|proxy)_(?P<encoder>[^/]+)"
+    r"/model_(?P<model>[^/]+)/trainer_(?P<trainer>[^/]+)/(?P<strategy>[^/]+?)_(?P<seed>\d{1,18})\.pkl"
 )
 _NOISE = re.compile(r"(.+)_(random\w*|noise\w*)")
 
@@ -182,6 +182,7 @@ def _read(file: Path) -> tuple[dict[str, list[float]], list[int]]:
         labels = [int(one) for one in read[_LABELS]]  # raises for one that is not known
         until = bought.index(None) if None in bought else len(bought)
         ids = [int(one) for one in bought[:until]]
+        np.array([*labels, *ids], np.int64)  # raises for one that a ledger cannot hold
     except DataError:
         raise
     except Exception as error:  # a spoilt pickle can raise anything
@@ -190,6 +191,8 @@ def _read(file: Path) -> tuple[dict[str, list[float]], list[int]]:
     lengths = sorted({len(column) for column in read.values()})
     if lengths != [len(labels)] or not labels:
         raise DataError(SOURCE, f"{file} has columns of {lengths} rows; fetch the run again")
+    if min([*labels, *ids]) < 0 or sorted(set(labels)) != labels:
+        raise DataError(SOURCE, f"{file} tells of labels that do not grow, or of negative ids; fetch the run again")
     return read, ids
 
 

@@ -135,7 +135,7 @@ def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """The table with its columns in order. Raises LedgerError for rows of another version or another shape."""
     if table.schema.equals(schema, check_metadata=True):
         return table
-    version = (table.schema.metadata or {}).get(b"labelbench_ray_schema", b"none").decode()
+    version = (table.schema.metadata or {}).get(b"labelbench_ray_schema", b"none").decode(errors="replace")
     if version not in ("1", str(SCHEMA_VERSION)):
         raise LedgerError(where, f"rows of schema {version}", f"this version reads schemas 1 to {SCHEMA_VERSION}")
     if version == "1" and "trainer" in table.column_names:
@@ -144,5 +144,5 @@ def check_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
         schema = BOUGHT_VECTORS_SCHEMA
     try:
         return table.select(schema.names).cast(schema)
-    except (KeyError, pa.ArrowInvalid) as error:
+    except (KeyError, pa.ArrowException) as error:
         raise LedgerError(where, f"rows do not fit the schema ({error})", "move the file away and run again") from None

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ from labelbench_ray.storage.place import Where, place_at
 from labelbench_ray.types import Ids, Labels
 
 State = Literal["running", "done", "failed", "interrupted"]
+STATES: tuple[State, ...] = get_args(State)
 
 STATUS, DESCRIPTION, ROWS, BOUGHT = "status.json", "trial.json", "rows.parquet", "bought.parquet"
 MODEL = "model"
@@ -103,11 +104,10 @@ class TrialLedger:
         """
         rounds = self.finished_rounds()
         try:
-            told = json.loads(self.place.read(STATUS))
-            state, error, recorded = told.get("state"), told.get("error", ""), told.get("rounds", 0)
+            state, error, recorded = _told(self.place.read(STATUS))
         except FileNotFoundError:
             return TrialStatus(None, rounds)
-        except (json.JSONDecodeError, AttributeError) as problem:
+        except ValueError as problem:
             where = f"{self.place.where}/{STATUS}"
             raise LedgerError(where, f"not readable ({problem})", "delete it and run again") from None
         if (state == "running" and self.lease.holder() is None) or (state == "done" and rounds < recorded):
@@ -169,11 +169,13 @@ class TrialLedger:
     def description(self) -> dict[str, Any]:
         """What ``write_description`` kept."""
         try:
-            told: dict[str, Any] = json.loads(self.place.read(DESCRIPTION))
-        except (OSError, json.JSONDecodeError) as error:
+            told = json.loads(self.place.read(DESCRIPTION))
+        except (OSError, ValueError) as error:
             raise LedgerError(
                 self.place.where, f"its description cannot be read ({error})", "run the trial again"
             ) from None
+        if not isinstance(told, dict):
+            raise LedgerError(self.place.where, "its description is no JSON object", "run the trial again")
         return told
 
     def keep(self, name: str) -> None:
@@ -210,7 +212,7 @@ class TrialLedger:
             try:
                 with pq.ParquetFile(pa.BufferReader(self.place.read(file))) as opened:  # quicker than pq.read_table
                     table = opened.read(use_threads=False)
-            except (OSError, pa.ArrowInvalid) as error:
+            except (OSError, pa.ArrowException) as error:
                 raise _unreadable(f"{self.place.where}/{file}", error) from error
             tables.append(check_schema(table, schema, f"{self.place.where}/{file}"))
         return pa.concat_tables(tables) if tables else schema.empty_table()
@@ -259,6 +261,15 @@ class Ledger:
                 self.place.delete(probe)
         what = "two processes could make one file (no conditional writes), so two could run one trial"
         raise StorageError(self.place.where, what, "use a store that refuses the second, such as S3, GCS or MinIO")
+
+
+def _told(status: bytes) -> tuple[State, str, int]:
+    """State, error and finished rounds as ``mark`` wrote them. Raises ValueError for anything else."""
+    told = json.loads(status)
+    match {"error": "", "rounds": 0, **told} if isinstance(told, dict) else told:
+        case {"state": state, "error": str(error), "rounds": int(rounds)} if state in STATES:
+            return state, error, rounds
+    raise ValueError("it is no status of a trial")
 
 
 def _unreadable(where: str, error: Exception) -> LedgerError:

@@ -66,6 +66,7 @@ def verify(
     """
     from labelbench_ray.api import publishing
     from labelbench_ray.errors import SpecError
+    from labelbench_ray.reporting.measures import one_line
 
     if set_ and not rerun:
         raise SpecError("--set", "changes what is run again; add --rerun")
@@ -77,10 +78,10 @@ def verify(
             {"manifest": found.manifest, "problems": found.problems, "rerun": found.rerun and asdict(found.rerun)}
         )
         return 0 if found.is_fine else 1
-    told = found.manifest
-    print(f"{told['name']}: {told['trials']} trials, signed off by {told['signed_off_by']} at {told['signed_off_at']}")
+    name, who, when = (one_line(found.manifest[key]) for key in ("name", "signed_off_by", "signed_off_at"))
+    print(f"{name}: {found.manifest['trials']} trials, signed off by {who} at {when}")
     for problem in found.problems:
-        print(f"problem: {problem}")
+        print(f"problem: {one_line(problem)}")
     if not found.problems:
         print("files are those that were signed off, and rows are whole")
     if found.rerun:

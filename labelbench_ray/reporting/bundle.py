@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.benchmark.results import COST
-from labelbench_ray.errors import LedgerError, NoResultsError, SpecError
+from labelbench_ray.errors import LedgerError, NoBundleError, SpecError
 from labelbench_ray.identity import digest
 from labelbench_ray.reporting.comparisons import Evidence, TrialRecord, read_evidence
 from labelbench_ray.reporting.export import read_export, write_export
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST, ROWS, EXPERIMENT = "bundle.json", "rows.parquet", "experiment.yaml"
 FORMAT = 1
+_TOLD = {"name": str, "signed_off_by": str, "signed_off_at": str, "trials": int, "sha256": dict}
 ROUNDING = 1e-3
 """Between kinds of machine the same trial may differ; scores further apart than this are told as another result."""
 
@@ -96,7 +97,7 @@ def _check_is_of(experiment: Path, evidence: Evidence) -> None:
     try:
         told = yaml.safe_load(experiment.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SpecError(str(experiment), f"cannot be read ({' '.join(str(error).split())})") from None
+        raise SpecError(str(experiment), f"cannot be read ({error}); give the experiment file") from None
     name = told.get("name") if isinstance(told, dict) else None
     ran = sorted({str(record.description.get("experiment")) for record in evidence.trials if record.description})
     if ran and name not in ran:
@@ -104,16 +105,19 @@ def _check_is_of(experiment: Path, evidence: Evidence) -> None:
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:
-    """Raises NoResultsError for a folder that is no bundle, LedgerError for one of another version."""
+    """Raises NoBundleError for a folder that is no bundle, LedgerError for one of another version or shape."""
     try:
         manifest = json.loads((bundle / MANIFEST).read_text())
-    except FileNotFoundError:
-        raise NoResultsError(str(bundle), f"there is no {MANIFEST}", "") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoBundleError(str(bundle), f"there is no {MANIFEST}") from None
     except ValueError as error:
         raise LedgerError(f"{bundle}/{MANIFEST}", f"is not JSON ({error})", "get the bundle again") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise LedgerError(f"{bundle}/{MANIFEST}", f"is of format {found}", f"this version reads format {FORMAT}")
+    wrong = [name for name, kind in _TOLD.items() if not isinstance(manifest.get(name), kind)]
+    if wrong:
+        raise LedgerError(f"{bundle}/{MANIFEST}", f"does not tell {listed(wrong)}", "get the bundle again")
     return manifest
 
 
@@ -121,16 +125,16 @@ def check_bundle(bundle: Path) -> list[str]:
     """What is wrong with a bundle, a line each; none where its files are those that were signed off, and whole."""
     manifest = read_manifest(bundle)
     wrong = []
-    for name, expected in sorted(dict(manifest.get("sha256", {})).items()):
+    for name, expected in sorted(manifest["sha256"].items()):
         if name not in (ROWS, EXPERIMENT):
             wrong.append(f"{name!r} is no file of a bundle")
         elif not (bundle / name).is_file():
             wrong.append(f"{name} is missing")
         elif _sha256(bundle / name) != expected:
             wrong.append(f"{name} is not the file that was signed off")
-    if {ROWS, EXPERIMENT} - set(manifest.get("sha256", {})):
+    if {ROWS, EXPERIMENT} - set(manifest["sha256"]):
         wrong.append("not every file has a digest")
-    return wrong or _check_rows(read_export(bundle / ROWS), int(manifest.get("trials", 0)))
+    return wrong or _check_rows(read_export(bundle / ROWS), manifest["trials"])
 
 
 def _check_rows(evidence: Evidence, num_trials: int) -> list[str]:
@@ -146,9 +150,9 @@ def _check_rows(evidence: Evidence, num_trials: int) -> list[str]:
     return wrong
 
 
-def _asked_rounds(record: TrialRecord) -> int:
+def _asked_rounds(record: TrialRecord) -> Any:
     schedule = record.identity.get("schedule")
-    return int(schedule["rounds"]) if isinstance(schedule, Mapping) else 1  # an evaluation
+    return schedule.get("rounds") if isinstance(schedule, Mapping) else 1  # an evaluation
 
 
 def compare_rerun(bundle: Path, results: Where) -> Rerun:

@@ -3,7 +3,7 @@
 from labelbench_ray.benchmark.evaluation import PER_CLASS
 from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.comparisons import Comparison
-from labelbench_ray.reporting.measures import Measure, count
+from labelbench_ray.reporting.measures import Measure, count, readable
 
 
 def class_tables(comparison: Comparison) -> list[Table]:
@@ -17,7 +17,8 @@ def class_tables(comparison: Comparison) -> list[Table]:
     series = [name for name in comparison.series if name in means.columns]
     measure = Measure("test", "mean_ap")
     lines = tuple(
-        (Cell(str(name)), *(Cell(measure.write(value)) for value in line[series])) for name, line in means.iterrows()
+        (Cell(readable(str(name))), *(Cell(measure.write(value)) for value in line[series]))
+        for name, line in means.iterrows()
     )
     caption = (
         f"Average precision of each class on test at {count(comparison.final_budget, 'label')}, %: mean over seeds"

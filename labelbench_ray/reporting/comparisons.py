@@ -16,7 +16,7 @@ from labelbench_ray.benchmark.state import Ledger, TrialLedger, TrialStatus
 from labelbench_ray.errors import LedgerError
 from labelbench_ray.identity import digest
 from labelbench_ray.metrics.cards import MAIN_METRIC
-from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure
+from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure, readable
 from labelbench_ray.storage.place import Where
 
 if TYPE_CHECKING:
@@ -210,7 +210,8 @@ def _series(trials: "pd.DataFrame", identities: Mapping[str, Mapping[str, Any]])
     """The curve of each trial: its strategy, with a digest where one name stands for several or repeated trials."""
     flavors = trials["trial"].map(lambda trial: digest(identities.get(trial, {}).get("strategy"), length=4))
     several = flavors.groupby(trials["strategy"]).transform("nunique") > 1
-    series = trials["strategy"].where(~several, trials["strategy"] + " #" + flavors)
+    names = trials["strategy"].map(readable)
+    series = names.where(~several, names + " #" + flavors)
     repeated = trials["trial"].groupby([series, trials["seed"]]).transform("nunique") > 1
     series = series.where(~repeated, series + " #" + trials["trial"].str[:6])
     return dict(zip(trials["trial"], series, strict=True))

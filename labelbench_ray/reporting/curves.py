@@ -106,7 +106,7 @@ def area_under_curve(num_labeled: ArrayLike, values: ArrayLike) -> float:
 def seeds_note(n: int) -> str | None:
     """What a reader must know about so few seeds, or None when there are enough."""
     if n == 1:
-        return "one seed: no interval can be given, and a difference may be chance"
+        return "one seed: no interval can be given, no test can be made, and a difference may be chance"
     if n < MIN_SEEDS:
         return f"{n} seeds: the interval is wide and unreliable, run at least {MIN_SEEDS}, better 10"
     return None

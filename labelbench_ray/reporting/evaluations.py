@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labelbench_ray.metrics.cards import MAIN_METRIC
 from labelbench_ray.reporting.comparisons import Comparison, Evidence
 from labelbench_ray.reporting.curves import STATISTICS, summarize
-from labelbench_ray.reporting.measures import Measure
+from labelbench_ray.reporting.measures import Measure, readable
 from labelbench_ray.reporting.statistics import Compared, against_baseline
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def end_to_end(evidence: Evidence) -> tuple[EndToEnd, ...]:
         met = {measure: dict(_by_trainer(evidence, comparison, measure)) for measure in measures}
         for trainer in met[comparison.primary]:
             gaps = tuple(Gap(measure, met[measure][trainer]) for measure in measures if trainer in met[measure])
-            found.append(EndToEnd(comparison, trainer, gaps))
+            found.append(EndToEnd(comparison, readable(trainer), gaps))
     return tuple(found)
 
 

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.benchmark.results import ROW_SCHEMA, check_schema
 from labelbench_ray.benchmark.state import TrialStatus
 from labelbench_ray.errors import LedgerError, NoResultsError, SpecError
+from labelbench_ray.identity import digest
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.reporting.comparisons import Evidence, TrialRecord, read_evidence
-from labelbench_ray.reporting.measures import SCORED_SPLITS
+from labelbench_ray.reporting.measures import SCORED_SPLITS, listed
 from labelbench_ray.storage.place import Where
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ def read_export(file: Path) -> Evidence:
         reason = str(error).splitlines()[0]
         raise LedgerError(str(file), f"is no exported file ({reason})", "write it with `labelbench export`") from None
     rows = check_schema(table, ROW_SCHEMA, str(file)).to_pandas()
+    lacking = [name for name in rows if name != "value" and rows[name].isna().any()]
+    if lacking:
+        raise LedgerError(str(file), f"has rows without {listed(lacking)}", "export it again")
     if not rows["split"].isin(SCORED_SPLITS).any():
         raise LedgerError(str(file), "holds no score", "export it again with a measure such as test/accuracy")
     rounds = rows.groupby("trial")["round"].nunique()
     try:
-        identities = [json.loads(identity) for identity in told[IDENTITY]]
+        identities = [_identity(text) for text in told[IDENTITY]]
     except (TypeError, ValueError) as error:
         raise LedgerError(str(file), f"has an identity that is not JSON ({error})", "export it again") from None
     states = zip(told["trial"], told[STATE], identities, strict=True)
@@ -73,6 +77,13 @@ def read_export(file: Path) -> Evidence:
         for trial, state, identity in states
     )
     return Evidence(rows, tuple(trials))
+
+
+def _identity(text: str) -> Any:
+    """Raises ValueError for what is not JSON, as NaN is not."""
+    identity = json.loads(text)
+    digest(identity)
+    return identity
 
 
 def _only(rows: "pd.DataFrame", measures: Sequence[str]) -> "pd.DataFrame":

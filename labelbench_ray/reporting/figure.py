@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labelbench_ray.reporting.comparisons import BASELINE, COLUMNS, Comparison, Evidence
 from labelbench_ray.reporting.curves import MIN_SEEDS, summarize
 from labelbench_ray.reporting.figures import visible_range
-from labelbench_ray.reporting.measures import count
+from labelbench_ray.reporting.measures import count, readable
 from labelbench_ray.reporting.styles import Style, series_styles
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DPI = 200
 TITLE_WIDTH = 46
 """Letters of a title that fit over a panel; a longer one gets another line."""
+_LINE_INCHES, _LETTER_INCHES = 0.75, 0.075
+"""Of the legend: a line and the gaps beside it, a letter of 8.5 points."""
 INK, FAINT = "#222222", "#d9d9d9"
 _SIZES: dict[Any, Any] = {
     "axes.titlesize": 9,
@@ -100,9 +102,10 @@ def _draw_legend(figure: Any, panels: list[Any]) -> None:
     }
     if not handles:
         return
+    letters = int((figure.get_figwidth() - _LINE_INCHES) / _LETTER_INCHES)
     legend = figure.legend(
         handles.values(),
-        handles.keys(),
+        [f" {textwrap.fill(label.strip(), letters)}" for label in handles],
         loc="outside lower center",
         ncols=_legend_columns(figure, list(handles)),
         frameon=False,
@@ -113,15 +116,15 @@ def _draw_legend(figure: Any, panels: list[Any]) -> None:
 
 
 def _legend_columns(figure: Any, labels: list[str]) -> int:
-    """As many as fit over the figure when the longest label is set in 8.5 points, its line and gaps beside it."""
-    inches = 0.75 + 0.075 * max(map(len, labels))
+    """As many as fit over the figure when the longest label is set, its line and gaps beside it."""
+    inches = _LINE_INCHES + _LETTER_INCHES * max(map(len, labels))
     return max(1, min(len(labels), int(figure.get_figwidth() / inches)))
 
 
 def _title(evidence: Evidence, comparison: Comparison) -> str:
     """What tells this panel from the others, and a caveat where machines are mixed."""
     varying = [column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1]
-    seeds = comparison.final.groupby("series")["seed"].nunique().max()
-    name = " · ".join(comparison.columns[column] for column in ("dataset", *varying))
+    seeds = max(comparison.final.groupby("series")["seed"].nunique(), default=0)
+    name = " · ".join(readable(comparison.columns[column]) for column in ("dataset", *varying))
     mixed = ", mixed numeric classes" if len(comparison.numeric_classes) > 1 else ""
     return textwrap.fill(f"{name} ({count(int(seeds), 'seed')}{mixed})", TITLE_WIDTH)

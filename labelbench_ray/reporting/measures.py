@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from labelbench_ray.identity import digest
+
 SCORED_SPLITS = ("test", "val", "pool")
 """Splits that measure the model, in the order in which a reader wants them."""
 
@@ -27,6 +29,8 @@ _LOWER_IS_BETTER = ("ece", "loss", "error", "unknown_answers")
 _FRACTION_ENDINGS = ("accuracy", "f1", "ece", "precision", "recall", "_ap", "error")
 _MINUS = "\N{MINUS SIGN}"
 ABSENT = "\N{EN DASH}"
+_MOST_SIGNS = 100
+"""Of a name as it is shown: parameters make names long, and a file's name may be anything."""
 
 
 @dataclass(frozen=True, order=True)
@@ -120,3 +124,16 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def listed(items: list[str]) -> str:
     """``a, b and c``."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks, and without signs that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))
+
+
+def readable(name: str) -> str:
+    """A name for tables, figures and sentences: a long or odd one cut to one line, told apart by a digest."""
+    line = one_line(name)
+    if name == line and len(name) <= _MOST_SIGNS:
+        return name
+    return f"{line[: _MOST_SIGNS - 10]}… #{digest(name, length=6)}"

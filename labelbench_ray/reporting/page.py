@@ -17,7 +17,7 @@ from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, 
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
 from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
 from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
-from labelbench_ray.reporting.measures import listed
+from labelbench_ray.reporting.measures import listed, readable
 from labelbench_ray.reporting.paired_tests import table_of_tests
 from labelbench_ray.reporting.penalties import penalty_table
 from labelbench_ray.reporting.rankings import rank_table, stability_table
@@ -157,7 +157,7 @@ def _heading(evidence: Evidence, comparison: Comparison) -> str:
     """The data set, and of the rest what tells this comparison from the others."""
     varying = [column for column in COLUMNS[1:] if len({other.columns[column] for other in evidence.comparisons}) > 1]
     parts = [comparison.columns["dataset"], *(comparison.columns[column] for column in varying)]
-    return " · ".join([*parts, *([f"setting {comparison.setting}"] if comparison.setting else [])])
+    return " · ".join([*map(readable, parts), *([f"setting {comparison.setting}"] if comparison.setting else [])])
 
 
 def _spec(evidence: Evidence, comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ from labelbench_ray.errors import LedgerError
 from labelbench_ray.reporting.cells import Cell, Table, by_series, name_cell
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison
 from labelbench_ray.reporting.curves import on_common_seeds, paired_differences, t_quantile
-from labelbench_ray.reporting.measures import ABSENT, Measure, count
+from labelbench_ray.reporting.measures import ABSENT, Measure, count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +122,8 @@ def table_of_tests(comparison: Comparison) -> Table | None:
     attainable = f"With {count(seeds, 'pair')} and {count(asked, 'strategy', 'strategies')} the corrected p is at least"
     can = "" if least <= LEVEL else ": these runs cannot tell any strategy apart at 0.05"
     can_show = f"{attainable} {written_p(least)}{can}. " if asked else ""
+    untested = [name for name in comparison.series if name not in found and name != BASELINE]
+    why_not = f" Not tested, for want of two seeds of the same first labels: {listed(untested)}." if untested else ""
     return Table(
         caption=f"Paired tests of {measure.in_words} against {BASELINE} at {count(comparison.final_budget, 'label')}",
         columns=(
@@ -135,7 +137,7 @@ def table_of_tests(comparison: Comparison) -> Table | None:
         rows=rows,
         notes=(
             f"{can_show}Detectable is the true difference that a paired t-test at {LEVEL} "
-            f"would show in {100 * POWER:.0f} of 100 such studies.",
+            f"would show in {100 * POWER:.0f} of 100 such studies.{why_not}",
         ),
     )
 

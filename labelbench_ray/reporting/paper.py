@@ -8,6 +8,7 @@ from pathlib import Path
 from labelbench_ray.reporting.cells import Cell, Table
 from labelbench_ray.reporting.comparisons import Evidence
 from labelbench_ray.reporting.figure import draw_curves
+from labelbench_ray.reporting.measures import one_line
 from labelbench_ray.reporting.paired_tests import table_of_tests
 from labelbench_ray.reporting.penalties import penalty_table
 from labelbench_ray.reporting.rankings import rank_table
@@ -27,6 +28,7 @@ _ESCAPED = {
     "\N{LESS-THAN OR EQUAL TO}": r"$\le$",
     "\N{EN DASH}": "--",
     "\N{MIDDLE DOT}": r"$\cdot$",
+    "\N{REPLACEMENT CHARACTER}": "?",
 }
 
 
@@ -86,8 +88,9 @@ def plain(table: Table) -> list[list[str]]:
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX sets it, whatever signs are in it."""
-    return "".join(_ESCAPED.get(sign, sign) for sign in " ".join(text.split()))
+    """Text as LaTeX sets it, whatever signs are in it. One that begins as an option of the line before does not."""
+    signs = [_ESCAPED.get(sign, sign) for sign in one_line(text)]
+    return "".join(["{}" if text.lstrip()[:1] in ("[", "*") else "", *signs])
 
 
 def _parts(cell: Cell) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from labelbench_ray.errors import LedgerError, SpecError
 from labelbench_ray.registry import did_you_mean
 from labelbench_ray.reporting.comparisons import Evidence
-from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure, count, listed, signed
+from labelbench_ray.reporting.measures import SCORED_SPLITS, Measure, count, listed, readable, signed
 from labelbench_ray.reporting.paired_tests import LEVEL, written_p
 
 if TYPE_CHECKING:
@@ -76,17 +76,30 @@ def beside_published(evidence: Evidence, table: str) -> Beside:
     )
     cells = wanted.merge(found, on=keys)
     if cells.empty:
-        first = wanted.iloc[0]
-        told = f"{first['dataset']} with {first['encoder']} at {count(int(first['num_labeled']), 'label')}"
-        rows = ours.drop_duplicates(keys[:3]).itertuples()
-        have = listed([f"{row.dataset} with {row.encoder} at {row.num_labeled:,}" for row in rows][:5])
-        what = f"{table} is of {told}; of models trained end to end with FlexMatch these have {have}"
-        raise LedgerError("cannot be compared", what, "run a file of experiments/paper")
+        raise LedgerError("cannot be compared", _why_none(table, wanted, ours), "run a file of experiments/paper")
     _refuse_mixtures(cells, ours)
     cells["difference"] = cells["mean"] - cells["paper_mean"]
     numbers = [f"{whose}{name}" for whose in ("", "paper_") for name in ("mean", "deviation", "n")]
     cells["p"] = [_welch(*row) for row in cells[numbers].to_numpy(float)]
     return Beside(table, cells, len(wanted) - len(cells))
+
+
+def _why_none(table: str, wanted: "pd.DataFrame", ours: "pd.DataFrame") -> str:
+    """Other data sets, encoders or numbers of labels than the table's, or of the same ones other scores."""
+    places, first = ["dataset", "encoder", "num_labeled"], wanted.iloc[0]
+    told = f"{first['dataset']} with {first['encoder']} at {count(int(first['num_labeled']), 'label')}"
+    met = ours.merge(wanted[places].drop_duplicates(), on=places)
+    if len(met):
+        return f"{table} tells of {told} {_scores_in(wanted)}; these have {_scores_in(met)}"
+    rows = ours.drop_duplicates(places).itertuples()
+    have = listed([f"{readable(row.dataset)} with {readable(row.encoder)} at {row.num_labeled:,}" for row in rows][:5])
+    return f"{table} is of {told}; of models trained end to end with FlexMatch these have {have}"
+
+
+def _scores_in(rows: "pd.DataFrame") -> str:
+    measures = sorted(set(zip(rows["split"], rows["metric"], strict=True)))
+    strategies = sorted(set(map(readable, rows["strategy"])))
+    return f"{listed(['/'.join(names) for names in measures])} of {listed(strategies)}"
 
 
 def _mean(values: "pd.Series") -> float:

@@ -88,7 +88,7 @@ def _needed(
 def savings_table(comparison: Comparison) -> Table | None:
     """Labels needed for the baseline's final mean, and the area under the curve; None with a single budget."""
     measure = comparison.primary
-    if comparison.rows["num_labeled"].nunique() < 2:
+    if comparison.measured(measure)["num_labeled"].nunique() < 2:
         return None
     savings = by_series(label_savings(comparison, measure))
     area = by_series(areas(comparison, measure).frame)

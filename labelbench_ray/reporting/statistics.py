@@ -41,9 +41,11 @@ def against_baseline(rows: "pd.DataFrame", by: list[str]) -> Compared:
     baseline = rows[rows["series"] == BASELINE]
     differences, notes = [], []
     for name, part in rows.groupby("series", sort=True):
-        ours, theirs = on_common_seeds(part, baseline)
-        if name == BASELINE or ours.empty:
+        if name == BASELINE or baseline.empty:
             continue
+        ours, theirs = on_common_seeds(part, baseline)
+        if ours.empty:
+            ours, theirs = part, baseline  # refused, and the refusal names the seeds of both
         try:
             differences.append(paired_differences(ours, theirs, by).assign(series=name))
         except LedgerError as refusal:
@@ -83,7 +85,7 @@ def areas(comparison: Comparison, measure: Measure) -> Compared:
     rows = finished(comparison, measure).sort_values("num_labeled")
     heights = {trial: area_under_curve(part["num_labeled"], part["value"]) for trial, part in rows.groupby("trial")}
     last = rows.drop_duplicates("trial", keep="last")
-    per_trial = last.assign(value=[heights[trial] for trial in last["trial"]])
+    per_trial = last.assign(value=[heights[trial] for trial in last["trial"]]).astype({"value": float})
     return against_baseline(per_trial, ["num_labeled"])
 
 

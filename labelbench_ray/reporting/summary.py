@@ -5,13 +5,13 @@ from typing import Any
 
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence
 from labelbench_ray.reporting.curves import seeds_note
-from labelbench_ray.reporting.measures import count, listed, signed, written
+from labelbench_ray.reporting.measures import count, listed, readable, signed, written
 from labelbench_ray.reporting.statistics import Compared, best_first
 
 
 def title(evidence: Evidence) -> str:
     """The page's title."""
-    datasets = sorted(evidence.rows["dataset"].unique())
+    datasets = sorted(map(readable, evidence.rows["dataset"].unique()))
     return f"Label-efficient learning on {listed(datasets) if len(datasets) < 4 else count(len(datasets), 'data set')}"
 
 
@@ -22,7 +22,7 @@ def overview(evidence: Evidence) -> str:
         return "This folder holds evaluations only: no trial that selects has finished a round."
     rows = evidence.rows[evidence.rows["kind"] == "selection"]
     strategies = sorted({name for comparison in comparisons for name in comparison.series})
-    shared = {name: sorted(rows[name].unique()) for name in ("dataset", "encoder", "trainer")}
+    shared = {name: sorted(map(readable, rows[name].unique())) for name in ("dataset", "encoder", "trainer")}
     parts = {name: listed(values) if len(values) < 4 else f"{len(values)} {name}s" for name, values in shared.items()}
     first, last = int(rows["num_labeled"].min()), int(rows["num_labeled"].max())
     seeds = [comparison.final["seed"].nunique() for comparison in comparisons]
@@ -84,18 +84,25 @@ def warnings(comparison: Comparison) -> list[str]:
             "between them, so means and differences here mix machine effects with those of the strategies: run all on "
             "one kind of machine before publishing."
         )
+    found += _seed_warnings(comparison)
+    if BASELINE not in comparison.series:
+        found.append(f"{BASELINE} is not among the strategies: no differences and no label savings are given.")
+    return found
+
+
+def _seed_warnings(comparison: Comparison) -> list[str]:
+    """None where nothing was scored at the last budget, which the verdict says."""
     seeds = comparison.final.groupby("series")["seed"].nunique()
+    if seeds.empty:
+        return []
+    found = []
     if (note := seeds_note(int(seeds.min()))) is not None:
         found.append(f"{note[0].upper()}{note[1:]}.")
-    missing = [name for name in comparison.series if name not in seeds.index]
-    uneven = seeds.nunique() > 1 or bool(missing)
-    if uneven:
-        fewer = [f"{name} {seeds.get(name, 0)}" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
+    fewer = [f"{name} {seeds.get(name, 0)}" for name in comparison.series if seeds.get(name, 0) < seeds.max()]
+    if fewer:
         found.append(
             f"Fewer than {count(int(seeds.max()), 'seed')} have finished the last budget with: {listed(fewer)}."
         )
-    if BASELINE not in comparison.series:
-        found.append(f"{BASELINE} is not among the strategies: no differences and no label savings are given.")
     return found
 
 

@@ -15,7 +15,7 @@ from labelbench_ray.reporting.cells import (
     records,
 )
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence, TrialRecord
-from labelbench_ray.reporting.measures import ABSENT, Measure, count, written
+from labelbench_ray.reporting.measures import ABSENT, Measure, count, readable, written
 from labelbench_ray.reporting.statistics import Compared, best_first, timings
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _unfinished_cells(record: TrialRecord, known: "pd.DataFrame") -> tuple[Cell,
     if not told and record.trial in known.index:
         told = {name: known.loc[record.trial, name] for name in ("dataset", "trainer", "strategy")}
     seed = record.description.get("seed", known["seed"].get(record.trial))
-    parts = [str(told[name]) for name in ("dataset", "encoder", "trainer", "strategy") if name in told]
+    parts = [readable(str(told[name])) for name in ("dataset", "encoder", "trainer", "strategy") if name in told]
     what = " · ".join([*parts, *([] if seed is None else [f"seed {seed}"])])
     state = record.status.state or "not started"
     return (

@@ -13,10 +13,10 @@ from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence,
 from labelbench_ray.reporting.curves import STATISTICS
 from labelbench_ray.reporting.export import is_export, read_export
 from labelbench_ray.reporting.figure import draw_curves
-from labelbench_ray.reporting.measures import ABSENT, Measure, count
+from labelbench_ray.reporting.measures import ABSENT, Measure, count, readable
 from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.paper import write_paper
-from labelbench_ray.reporting.statistics import final_statistics
+from labelbench_ray.reporting.statistics import Compared, final_statistics
 from labelbench_ray.storage.place import Where, place_at
 
 if TYPE_CHECKING:
@@ -94,10 +94,11 @@ def summary_lines(evidence: Evidence) -> list[str]:
     and pool, seeds, difference to the baseline with its interval."""
     lines: list[str] = []
     for comparison in evidence.comparisons:
-        heading = " · ".join(part for part in (*comparison.columns.values(), comparison.setting) if part)
+        compared = final_statistics(comparison)
+        heading = " · ".join(readable(part) for part in (*comparison.columns.values(), comparison.setting) if part)
         lines += [*([""] if lines else []), f"{heading}, at {count(comparison.final_budget, 'label')}"]
-        lines += [f"  {line}" for line in aligned(_terminal_rows(comparison))]
-        lines += [f"  note: {warning}" for warning in summary.warnings(comparison)]
+        lines += [f"  {line}" for line in aligned(_terminal_rows(comparison, compared))]
+        lines += [f"  note: {note}" for note in (*summary.warnings(comparison), *compared.notes)]
     return lines
 
 
@@ -110,12 +111,9 @@ def aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _terminal_rows(comparison: Comparison) -> list[list[str]]:
+def _terminal_rows(comparison: Comparison, compared: Compared) -> list[list[str]]:
     shown = [measure for measure in TERMINAL_MEASURES if measure in comparison.measures] or [comparison.primary]
-    records = {
-        (row["series"], row["split"], row["metric"]): row
-        for row in final_statistics(comparison).frame.to_dict("records")
-    }
+    records = {(row["series"], row["split"], row["metric"]): row for row in compared.frame.to_dict("records")}
     lead = shown[0]
     headings = [f"{measure.in_words}, {measure.unit}".rstrip(", ") for measure in shown]
     rows = [["strategy", *headings, "seeds", f"against {BASELINE}"]]

@@ -11,10 +11,10 @@ trial unseen; whether they are the rows of this one, running it again tells.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.benchmark.results import COST
@@ -91,17 +91,32 @@ def write_bundle(results: Where, experiment: Path, bundle: Path, signed_off_by: 
 
 
 def _check_is_of(experiment: Path, evidence: Evidence) -> None:
-    """Raises SpecError unless the file is the one that the trials were run from, by its name."""
+    """Raises SpecError unless the file is the one that the trials were run from, by its name, and of use elsewhere."""
     import yaml
 
     try:
         told = yaml.safe_load(experiment.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SpecError(str(experiment), f"cannot be read ({error}); give the experiment file") from None
+    if path := next(_paths_of_machine(told), ""):
+        advice = "nobody else has it: write ${NAME} and set NAME in the environment; the trials stay the same"
+        raise SpecError(str(experiment), f"names {path}, a path of this machine; {advice}")
     name = told.get("name") if isinstance(told, dict) else None
     ran = sorted({str(record.description.get("experiment")) for record in evidence.trials if record.description})
     if ran and name not in ran:
         raise SpecError(str(experiment), f"is of {name!r}, but the trials were run by {listed(ran)}; give that file")
+
+
+def _paths_of_machine(told: Any) -> Iterator[str]:
+    """Absolute paths among the values of a file."""
+    if isinstance(told, str) and (told.startswith("~") or any(kind(told).is_absolute() for kind in _PATHS)):
+        yield told
+    elif isinstance(told, Mapping | list):
+        for value in told.values() if isinstance(told, Mapping) else told:
+            yield from _paths_of_machine(value)
+
+
+_PATHS = (PurePosixPath, PureWindowsPath)
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:

@@ -147,6 +147,16 @@ def test_what_cannot_be_published_is_told(ran, tmp_path, bundle):
         publish(folder / "results", write_spec(tmp_path, name="another"), tmp_path / "new", "Ada")
 
 
+@pytest.mark.parametrize("path", ["/home/ada/features.npz", "~/features.npz", "D:\\features.npz"])
+def test_a_file_that_names_a_path_of_its_machine_is_not_published(ran, tmp_path, path):
+    folder, file = ran
+    named = tmp_path / "experiment.yaml"
+    named.write_text(f"{file.read_text()}\noracle: [{{name: given_labels, path: '{path}'}}]\n")
+    with pytest.raises(SpecError, match="a path of this machine; nobody else has it: write \\$"):
+        publish(folder / "results", named, tmp_path / "bundle", "Ada")
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_what_is_no_bundle_is_told(tmp_path):
     with pytest.raises(NoResultsError, match=r"there is no bundle\.json"):
         verify(tmp_path)

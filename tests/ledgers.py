@@ -1,6 +1,5 @@
 """Ledgers made up for tests: written through TrialLedger as a real run does, with scores that follow simple curves."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import Ledger, TrialLedger
+from labelbench_ray.identity import digest
 
 SCHEDULE = "20+20x4"
 BUDGETS = (20, 40, 60, 80, 100)
@@ -86,7 +86,7 @@ def write_trial(
     budgets = list(budgets)
     if kind == "evaluation":
         identity["bought"] = bought_digest(bought_by or strategy, seed, budgets[0])
-    trial = Ledger(results).trial(hashlib.blake2b(repr((kind, identity)).encode(), digest_size=8).hexdigest())
+    trial = Ledger(results).trial(digest(identity))
     for index, num_labeled in enumerate(budgets):
         value = (values or {}).get(num_labeled, accuracy(strategy, seed, num_labeled))
         key = RowKey(

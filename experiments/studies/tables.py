@@ -8,18 +8,22 @@ strategies of a column, has p below 0.05.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from labelbench_ray.reporting.cells import by_series
 from labelbench_ray.reporting.comparisons import BASELINE, Comparison, Evidence
 from labelbench_ray.reporting.export import read_export
+from labelbench_ray.reporting.leaderboard import standings, starred_difference
 from labelbench_ray.reporting.measures import ABSENT, Measure, written
-from labelbench_ray.reporting.paired_tests import LEVEL, paired_tests
-from labelbench_ray.reporting.savings import NOT_REACHED, label_savings
-from labelbench_ray.reporting.statistics import Compared, areas, final_statistics, timings
+from labelbench_ray.reporting.savings import needed_labels
+from labelbench_ray.reporting.statistics import timings
+from labelbench_ray.reporting.write import in_markdown
 
 TEST = Measure("test", "accuracy")
+Row = dict[str, Any]
+"""What is known of a strategy in a comparison: a row of ``standings``."""
 Cells = dict[str, str]
 """What a column says of each strategy."""
 
@@ -32,10 +36,11 @@ def tables(evidence: Evidence) -> Iterator[str]:
         return
     for trainer in sorted({one.columns["trainer"] for one in comparisons}, reverse=True):
         alike = [one for one in comparisons if one.columns["trainer"] == trainer]
-        for what, cells_of in (("at the last budget", _at_the_end), ("mean over the curve", _over_the_curve)):
+        rows = [by_series(standings(one)) for one in alike]
+        for what, write in (("at the last budget", _at_the_end), ("mean over the curve", _over_the_curve)):
             yield from ("", f"**{trainer}, {what}**", "")
             names = {name for one in alike for name in one.series}
-            columns = {_heading(one, alike): cells_of(one) for one in alike}
+            columns = {_heading(one, alike): _cells(found, write) for one, found in zip(alike, rows, strict=True)}
             yield from _table(sorted(names, key=lambda name: (name == BASELINE, name)), columns)
 
 
@@ -47,57 +52,37 @@ def _heading(comparison: Comparison, alike: Sequence[Comparison]) -> str:
 
 
 def _everything(comparison: Comparison) -> dict[str, Cells]:
-    seconds, saved = timings(comparison).set_index("series"), label_savings(comparison, TEST).set_index("series")
-    choosing = {name: written(seconds.loc[name, "select_s"], 2) for name in seconds.index}
+    rows, seconds = by_series(standings(comparison)), timings(comparison).set_index("series")
     return {
-        "test accuracy, %": _means(final_statistics(comparison)),
-        "against random": _at_the_end(comparison),
-        "mean over the curve, against random": _over_the_curve(comparison),
-        "labels for random's last accuracy": {name: _labels(saved.loc[name, "labels"]) for name in saved.index},
-        "s to choose a batch": choosing,
+        "test accuracy, %": _cells(rows, _mean),
+        "against random": _cells(rows, _at_the_end),
+        "mean over the curve, against random": _cells(rows, _over_the_curve),
+        "labels for random's last accuracy": _cells(rows, needed_labels),
+        "s to choose a batch": {name: written(seconds.loc[name, "select_s"], 2) for name in seconds.index},
     }
 
 
-def _labels(number: float) -> str:
-    return NOT_REACHED if number == float("inf") else f"{number:,.0f}"
+def _cells(rows: dict[str, Row], write: Callable[[Row], str]) -> Cells:
+    return {name: write(row) for name, row in rows.items()}
 
 
-def _means(compared: Compared) -> Cells:
-    return {row["series"]: TEST.write_with_error(row["mean"], row["standard_error"]) for row in _rows(compared)}
+def _mean(row: Row) -> str:
+    return TEST.write_with_error(row["mean"], row["standard_error"])
 
 
-def _at_the_end(comparison: Comparison) -> Cells:
-    tests = paired_tests(comparison, TEST)
-    told_apart = set(tests.loc[tests["p_holm"] < LEVEL, "series"])
-    cells = _differences(final_statistics(comparison))
-    return {name: f"{cell} *" if name in told_apart else cell for name, cell in cells.items()}
+def _at_the_end(row: Row) -> str:
+    return f"{_mean(row)} %" if row["series"] == BASELINE else starred_difference(TEST, row)
 
 
-def _over_the_curve(comparison: Comparison) -> Cells:
-    return _differences(areas(comparison, TEST))
-
-
-def _differences(compared: Compared) -> Cells:
-    cells = {}
-    for row in _rows(compared):
-        told = TEST.write_difference(row["difference"], row["difference_low"], row["difference_high"])
-        absolute = f"{TEST.write_with_error(row['mean'], row['standard_error'])} %"
-        cells[row["series"]] = absolute if row["series"] == BASELINE else told
-    return cells
-
-
-def _rows(compared: Compared) -> list[dict[str, Any]]:
-    frame = compared.frame
-    if "metric" in frame:
-        frame = frame[(frame["split"] == TEST.split) & (frame["metric"] == TEST.metric)]
-    return frame.to_dict("records")
+def _over_the_curve(row: Row) -> str:
+    if row["series"] == BASELINE:
+        return f"{TEST.write_with_error(row['area_mean'], row['area_standard_error'])} %"
+    return TEST.write_difference(row["area_difference"], row["area_difference_low"], row["area_difference_high"])
 
 
 def _table(series: Sequence[str], columns: dict[str, Cells]) -> Iterator[str]:
-    yield f"| strategy | {' | '.join(columns)} |"
-    yield f"|---|{'---|' * len(columns)}"
-    for name in series:
-        yield f"| {name} | {' | '.join(cells.get(name, ABSENT) for cells in columns.values())} |"
+    rows = [[name, *(cells.get(name, ABSENT) for cells in columns.values())] for name in series]
+    yield from in_markdown([["strategy", *columns], *rows])
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""Publish a study's results as a bundle, and check somebody's bundle: its files, and by running its trials again."""
+"""Publish a study's results as a bundle, check somebody's bundle (its files, and by running its trials again), and rank
+the strategies of several."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from labelbench_ray.reporting.bundle import (
     read_manifest,
     write_bundle,
 )
+from labelbench_ray.reporting.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
 from labelbench_ray.storage.place import Where
 
 
@@ -63,3 +65,11 @@ def verify(
             name, error = outcome.failed[0]
             raise LedgerError(str(bundle), f"{name} failed when it was run again ({error})", "mend that first")
         return Verified(read_manifest(bundle), [], compare_rerun(bundle, folder))
+
+
+def leaderboard(bundles: Sequence[Path], out: Path | None = None) -> Leaderboard:
+    """The strategies of bundles by benchmark, written to ``out`` too; see ``read_leaderboard`` for what is refused."""
+    board = read_leaderboard(bundles)
+    if out:
+        write_leaderboard(board, out)
+    return board

@@ -1,5 +1,6 @@
-"""Commands for results that others should trust: publish, verify."""
+"""Commands for results that others should trust: publish, verify, leaderboard."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -89,3 +90,27 @@ def verify(
         for trial, what in found.rerun.different.items():
             print(f"different: trial {trial}: {what}")
     return 0 if found.is_fine else 1
+
+
+@app.command(group=RESULTS)
+def leaderboard(
+    bundles: Annotated[list[Path], Parameter(help="Folders that `labelbench publish` wrote.", negative="")],
+    *,
+    out: Annotated[Path | None, Parameter(help="File to write: .md for tables, .csv for their numbers.")] = None,
+    json_: Json = False,
+) -> int:
+    """Rank the strategies of bundles, those of several groups too, in one table a benchmark; all are checked first.
+
+    A benchmark is everything that can change a number but the strategy and the seed. A star marks differences whose
+    exact sign-flip test, corrected by Holm over the benchmark's strategies, has p below 0.05.
+
+    Example: `labelbench leaderboard quickstart-bundle their-bundle --out leaderboard.md`
+    """
+    from labelbench_ray.api import publishing
+
+    board = publishing.leaderboard(bundles, out)
+    if json_:
+        print_json(json.loads(board.standings().to_json(orient="records")))
+    else:
+        print(board.as_text())
+    return 0

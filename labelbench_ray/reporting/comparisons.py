@@ -63,7 +63,7 @@ class Evidence:
         rows = _compact(self.rows[self.rows["kind"] == "selection"])
         identities = {record.trial: record.identity for record in self.trials}
         trials = rows.drop_duplicates("trial").astype(str)
-        settings = [_setting(identities.get(trial, {})) for trial in trials["trial"]]
+        settings = [setting_of(identities.get(trial, {})) for trial in trials["trial"]]
         parts = [
             (dict(zip((*COLUMNS, "setting"), key, strict=True)), _series(part, identities))
             for key, part in sorted(
@@ -189,7 +189,7 @@ def _description(trial: TrialLedger) -> Mapping[str, Any]:
     return told if isinstance(told, Mapping) else {}
 
 
-def _setting(identity: Mapping[str, Any]) -> str:
+def setting_of(identity: Mapping[str, Any]) -> str:
     """Digest of all that may change a number except what a comparison compares."""
     rest = {key: value for key, value in identity.items() if key not in ("strategy", "seed")}
     return digest(rest, length=6) if rest else ""

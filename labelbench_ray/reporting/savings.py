@@ -7,7 +7,6 @@ than all that were bought; such draws count as infinite, so that an end of an in
 """
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,14 +122,19 @@ def savings_table(comparison: Comparison) -> Table | None:
 def _savings_cells(row: dict[str, Any] | None, budget: int, is_baseline: bool) -> list[Cell]:
     if row is None or math.isnan(row["labels"]):
         return [Cell(ABSENT)] * 3
-    needed = Cell(_labels(row["labels"]), "" if is_baseline else _interval(row, "labels", _labels))
-    if row["at_start"]:
-        needed = replace(needed, text=f"≤ {needed.text}")
+    needed = Cell(needed_labels(row), "" if is_baseline else _interval(row, "labels", _labels))
     if math.isinf(row["labels"]):
         return [needed, Cell(ABSENT), Cell(ABSENT)]
     saved = budget - row["labels"]
     factor = Cell(_factor(row["speed_up"]), "" if is_baseline else _interval(row, "speed_up", _factor))
     return [needed, Cell(f"{round(saved):,}", f"{100 * saved / budget:.0f} %"), factor]
+
+
+def needed_labels(row: dict[str, Any]) -> str:
+    """``722``, ``≤ 20`` where the first labels do, ``not reached``; a dash where it is not known."""
+    if math.isnan(row["labels"]):
+        return ABSENT
+    return f"≤ {_labels(row['labels'])}" if row["at_start"] else _labels(row["labels"])
 
 
 def _interval(row: dict[str, Any], name: str, write: Any) -> str:

@@ -95,11 +95,16 @@ def summary_lines(evidence: Evidence) -> list[str]:
     lines: list[str] = []
     for comparison in evidence.comparisons:
         compared = final_statistics(comparison)
-        heading = " · ".join(readable(part) for part in (*comparison.columns.values(), comparison.setting) if part)
-        lines += [*([""] if lines else []), f"{heading}, at {count(comparison.final_budget, 'label')}"]
+        lines += [*([""] if lines else []), heading(comparison)]
         lines += [f"  {line}" for line in aligned(_terminal_rows(comparison, compared))]
         lines += [f"  note: {note}" for note in (*summary.warnings(comparison), *compared.notes)]
     return lines
+
+
+def heading(comparison: Comparison) -> str:
+    """What all its trials share, and their last budget."""
+    shared = " · ".join(readable(part) for part in (*comparison.columns.values(), comparison.setting) if part)
+    return f"{shared}, at {count(comparison.final_budget, 'label')}"
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
@@ -109,6 +114,13 @@ def aligned(rows: list[list[str]]) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
         for row in rows
     ]
+
+
+def in_markdown(rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table; the first row is its heading."""
+    cells = [[" ".join(cell.replace("|", "&#124;").split()) for cell in row] for row in rows]
+    head, *below = [f"| {' | '.join(row)} |" for row in cells]
+    return [head, f"|{'---|' * len(rows[0])}", *below]
 
 
 def _terminal_rows(comparison: Comparison, compared: Compared) -> list[list[str]]:

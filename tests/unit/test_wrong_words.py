@@ -10,10 +10,12 @@ NEEDED = {
     "run": "FILE", "plan": "FILE", "embed": "FILE", "tune": "FILE", "sync": "FILE", "stop": "RESULTS",
     "report": "RESULTS", "status": "RESULTS", "logs": "RESULTS", "ui": "WHERE", "show": "KIND", "validate": "KIND",
     "select": "--features", "export": "RESULTS", "compare": "RESULTS", "import": "SOURCE", "publish": "RESULTS",
-    "verify": "BUNDLE",
+    "verify": "BUNDLE", "leaderboard": "BUNDLES",
 }  # fmt: skip
 """What a command cannot do without."""
 SEVERAL_SETS = {"features list", "features verify", "features remove"}
+MORE_WORDS = {"logs", "leaderboard", *SEVERAL_SETS}
+"""Commands that take any number of words: of a trial's name, bundles, stored features."""
 
 
 def told(call, *words):
@@ -58,7 +60,7 @@ def test_a_wrong_command_of_a_group_is_told_those_of_the_group(call):
     )
 
 
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"logs", *SEVERAL_SETS}))  # a trial's name may have more words
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - MORE_WORDS))
 def test_every_command_refuses_a_word_too_many(call, command):
     word = "labelbench" if command == "import" else "x"  # whose files these are is one of a few names
     assert told(call, command, *[word] * 9) == (

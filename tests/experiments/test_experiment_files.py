@@ -13,7 +13,12 @@ from labelbench_ray.config import Experiment
 from labelbench_ray.config.smoke import load_smoke
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
-FILES = sorted(file for file in FOLDER.rglob("*.yaml") if file.parent.name != "paper")  # test_paper_files.py has those
+FILES = sorted(
+    file
+    for file in FOLDER.rglob("*.yaml")
+    if file.parent.name != "paper"  # test_paper_files.py has those
+    and not (file.parent / "bundle.json").exists()  # published as it was run
+)
 TRIALS = {
     "quickstart.yaml": 15,
     "cifar10_features.yaml": 36,
@@ -24,6 +29,8 @@ TRIALS = {
     "studies/cifar10_mobilenet/slow.yaml": 210,
     "studies/cifar100_mobilenet/fast.yaml": 420,
     "studies/cifar100_mobilenet/slow.yaml": 210,
+    "leaderboard/cifar10_mobilenet.yaml": 70,
+    "leaderboard/cifar100_mobilenet.yaml": 70,
     "beyond/encoders.yaml": 6 * 4 * 4,
     "beyond/text.yaml": 7 * 10,
     "beyond/lora_proxy.yaml": 2 * 3 * 4,

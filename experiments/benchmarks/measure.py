@@ -130,7 +130,7 @@ def _serve(pipe: Connection, prepare: Callable[..., AbstractContextManager[Work]
             pipe.send("ready")
             while True:
                 pipe.send(_timed(work, *pipe.recv()))
-    except EOFError:
+    except (EOFError, ConnectionError):  # the process that asked has gone, before a request or before its answer
         return
     except LabelBenchError as error:
         pipe.send(NotMeasured(str(error), False))

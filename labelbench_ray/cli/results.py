@@ -36,7 +36,7 @@ def report(
     else:
         print("\n".join(str(path) for path in asdict(files).values()))
         if paper:
-            print(f"{files.html.parent / 'paper'}/: tables as .tex and .csv, curves.pdf")
+            print(f"{files.html.parent / 'paper'}/: tables as .tex and .csv, figures as .pdf")
     return 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from labelbench_ray.reporting.comparisons import Comparison
+from labelbench_ray.reporting.cost_curves import SPENT, spent
 from labelbench_ray.reporting.curves import MIN_SEEDS, summarize
 from labelbench_ray.reporting.evaluations import EndToEnd, Gap
 from labelbench_ray.reporting.measures import Measure, count
@@ -30,6 +31,18 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style]) -> Data
     names = [measure.title for measure in comparison.measures]
     shown = names.index(comparison.primary.title) if names else 0
     return {"series": _described(comparison, styles), "choices": choices, "shown": shown}
+
+
+def cost_curves(comparison: Comparison, styles: Mapping[str, Style]) -> Data | None:
+    """The comparison's own measure against seconds, on a logarithmic axis; None where no times are recorded."""
+    measure, choices = comparison.primary, []
+    for metric, title in SPENT.items():
+        curves = spent(comparison, metric)
+        if curves["seconds"].gt(0).any():
+            choice = _choice(title, measure, comparison.series, curves, x="seconds")
+            choices.append({**choice, "axis": html.escape(_axis(measure.title, measure.unit)), "x_axis": title})
+    told = {"series": _described(comparison, styles), "choices": choices, "shown": 0, "control": "Time"}
+    return told if choices else None
 
 
 def end_to_end_curves(evaluation: EndToEnd, styles: Mapping[str, Style]) -> Data | None:
@@ -75,33 +88,41 @@ def _described(comparison: Comparison, styles: Mapping[str, Style]) -> list[Data
 
 
 def _choice(
-    title: str, measure: Measure, series: Sequence[str], curves: "pd.DataFrame", *, difference: bool = False
+    title: str,
+    measure: Measure,
+    series: Sequence[str],
+    curves: "pd.DataFrame",
+    *,
+    difference: bool = False,
+    x: str = "num_labeled",
 ) -> Data:
-    """One curve per series. Those of a difference are read from the line at zero."""
+    """One curve per series over the column ``x``. Those of a difference are read from the line at zero."""
     points: dict[str, list[Any]] = {name: [] for name in series}
     for point in curves.sort_values("num_labeled").to_dict("records"):
         points[point["series"]].append(point)
     low, high = visible_range(curves)
     if difference:
         low, high = min(low, 0.0), max(high, 0.0)
-    unit = _unit(measure, difference)
-    axis = f"{title}, {unit}" if unit else title
     return {
         "title": title,
-        "axis": html.escape(axis),
+        "axis": html.escape(_axis(title, _unit(measure, difference))),
         "range": (low * measure.scale, high * measure.scale),
         "zero_line": difference,
-        "curves": [_curve(measure, points[name], difference) for name in series],
+        "curves": [_curve(measure, points[name], difference, x) for name in series],
     }
+
+
+def _axis(title: str, unit: str) -> str:
+    return f"{title}, {unit}" if unit else title
 
 
 def _unit(measure: Measure, difference: bool) -> str:
     return "points" if difference and measure.is_fraction else "" if difference else measure.unit
 
 
-def _curve(measure: Measure, points: list[Any], difference: bool) -> Data:
+def _curve(measure: Measure, points: list[Any], difference: bool, x: str) -> Data:
     return {
-        "x": [int(point["num_labeled"]) for point in points],
+        "x": [int(point[x]) if x == "num_labeled" else float(f"{point[x]:.4g}") for point in points],
         "mean": _numbers(measure.scale * point["mean"] for point in points),
         **{end: _numbers(_band_end(point, end) * measure.scale for point in points) for end in ("low", "high")},
         "text": [_hover(measure, point, difference) for point in points],
@@ -117,7 +138,8 @@ def _hover(measure: Measure, point: Mapping[str, Any], difference: bool) -> str:
     write = measure.write_signed if difference else measure.write
     mean = f"{write(point['mean'])} {_unit(measure, difference)}".rstrip()
     interval = f" [{write(point['low'])}, {write(point['high'])}]" if math.isfinite(point["low"]) else ""
-    return f"{count(int(point['num_labeled']), 'label')}<br>{mean}{interval}<br>{count(int(point['n']), 'seed')}"
+    spent = f"<br>{point['seconds']:,.3g} s" if "seconds" in point else ""
+    return f"{count(int(point['num_labeled']), 'label')}{spent}<br>{mean}{interval}<br>{count(int(point['n']), 'seed')}"
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:

@@ -11,15 +11,17 @@ from labelbench_ray.benchmark.results import SCHEMA_VERSION
 from labelbench_ray.reporting import summary
 from labelbench_ray.reporting.acquisition import acquisition_tables, chosen
 from labelbench_ray.reporting.cells import Cell, Table
+from labelbench_ray.reporting.class_figure import class_figure
 from labelbench_ray.reporting.class_table import class_tables
 from labelbench_ray.reporting.collapses import collapse_table
 from labelbench_ray.reporting.comparisons import COLUMNS, Comparison, Evidence, TrialRecord
 from labelbench_ray.reporting.evaluations import end_to_end, unmatched
-from labelbench_ray.reporting.figures import Data, end_to_end_curves, learning_curves
+from labelbench_ray.reporting.figures import Data, cost_curves, end_to_end_curves, learning_curves
 from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed, readable
 from labelbench_ray.reporting.paired_tests import table_of_tests
 from labelbench_ray.reporting.penalties import penalty_table
+from labelbench_ray.reporting.rank_diagram import as_svg, rank_diagram
 from labelbench_ray.reporting.rankings import rank_table, stability_table
 from labelbench_ray.reporting.savings import savings_table
 from labelbench_ray.reporting.statistics import Compared, final_statistics
@@ -49,7 +51,11 @@ class Section:
     figure: Data
     tables: list[Table]
     savings: Table | None
+    classes: Data | None
+    """Its figure of the classes that were bought."""
     acquisition: list[Table]
+    cost: Data | None
+    """Its curves over seconds."""
     timings: Table | None
     spec: str
 
@@ -59,8 +65,6 @@ class EvaluationSection:
     """One end-to-end trainer on the sets of one comparison."""
 
     title: str
-    index: int
-    """Position of its figure among all figures of the page."""
     figure: Data | None
     verdict: str
     tables: list[Table]
@@ -83,13 +87,14 @@ def render(evidence: Evidence) -> str:
         lstrip_blocks=True,
     )
     sections = [_section(evidence, comparison, styles) for comparison in evidence.comparisons]
-    evaluations = _evaluation_sections(evidence, styles, first_index=len(sections))
+    evaluations = _evaluation_sections(evidence, styles)
     return environment.get_template("report.html.jinja").render(
         title=summary.title(evidence),
         experiments=listed(_experiments(evidence.trials)),
         overview=summary.overview(evidence),
         tally=summary.tally([section.conclusive for section in sections]) if len(sections) > 1 else "",
         glance=glance_table([(section.title, section.best) for section in sections]) if len(sections) > 1 else None,
+        ranks=as_svg(ranks) if (ranks := rank_diagram(evidence)) else "",
         across=[table for table in (rank_table(evidence), penalty_table(evidence)) if table],
         sections=sections,
         evaluations=evaluations,
@@ -97,11 +102,24 @@ def render(evidence: Evidence) -> str:
         unfinished=unfinished_table(evidence),
         provenance=provenance(evidence),
         styles=styles,
-        figures=[*(part.figure for part in sections), *(part.figure for part in evaluations if part.figure)],
+        figures=_numbered(
+            [
+                *(figure for part in sections for figure in (part.figure, part.classes, part.cost)),
+                *(part.figure for part in evaluations),
+            ]
+        ),
         css=(TEMPLATES / "report.css").read_text(),
         script=(TEMPLATES / "report.js").read_text(),
         plotly=get_plotlyjs(),
     )
+
+
+def _numbered(figures: list[Data | None]) -> list[Data]:
+    """Those that there are, each knowing its place: elements of the page name their figure by it."""
+    found = [figure for figure in figures if figure is not None]
+    for index, figure in enumerate(found):
+        figure["index"] = index
+    return found
 
 
 def provenance(evidence: Evidence) -> dict[str, str]:
@@ -121,7 +139,7 @@ def provenance(evidence: Evidence) -> dict[str, str]:
 
 
 def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, Style]) -> Section:
-    compared = final_statistics(comparison)
+    compared, bought = final_statistics(comparison), chosen(evidence, comparison)
     return Section(
         title=_heading(evidence, comparison),
         parts=comparison.columns,
@@ -132,7 +150,9 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
         figure=learning_curves(comparison, styles),
         tables=_tables(comparison, compared),
         savings=savings_table(comparison),
-        acquisition=acquisition_tables(comparison, chosen(evidence, comparison)),
+        classes=class_figure(comparison, bought),
+        acquisition=acquisition_tables(comparison, bought),
+        cost=cost_curves(comparison, styles),
         timings=timings_table(comparison),
         spec=_spec(evidence, comparison),
     )
@@ -143,13 +163,12 @@ def _tables(comparison: Comparison, compared: Compared) -> list[Table]:
     return [*final_tables(comparison, compared), *(table for table in found if table), *class_tables(comparison)]
 
 
-def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style], first_index: int) -> list[EvaluationSection]:
+def _evaluation_sections(evidence: Evidence, styles: Mapping[str, Style]) -> list[EvaluationSection]:
     found: list[EvaluationSection] = []
     for evaluation in end_to_end(evidence):
-        index = first_index + sum(section.figure is not None for section in found)
         title = f"{_heading(evidence, evaluation.comparison)}: scored by {evaluation.trainer}"
         figure, tables = end_to_end_curves(evaluation, styles), gap_tables(evaluation)
-        found.append(EvaluationSection(title, index, figure, ranking_sentence(evaluation), tables))
+        found.append(EvaluationSection(title, figure, ranking_sentence(evaluation), tables))
     return found
 
 

@@ -11,6 +11,7 @@ from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import one_line
 from labelbench_ray.reporting.paired_tests import table_of_tests
 from labelbench_ray.reporting.penalties import penalty_table
+from labelbench_ray.reporting.rank_diagram import draw_diagram, rank_diagram
 from labelbench_ray.reporting.rankings import rank_table
 from labelbench_ray.reporting.savings import savings_table
 from labelbench_ray.reporting.statistics import final_statistics
@@ -33,10 +34,16 @@ _ESCAPED = {
 
 
 def write_paper(evidence: Evidence, folder: Path) -> list[Path]:
-    """Write ``curves.pdf`` and, of every table, a .tex and a .csv file. Raises OSError where that cannot be done."""
+    """Write ``curves.pdf``, ``rank_diagram.pdf`` of three strategies or more, and of every table a .tex and a .csv file.
+
+    Raises OSError where that cannot be done.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "curves.pdf"]
     draw_curves(evidence, files[0])
+    if diagram := rank_diagram(evidence):
+        files.append(folder / "rank_diagram.pdf")
+        draw_diagram(diagram, files[-1])
     for name, table in _tables(evidence):
         files += [folder / f"{name}.tex", folder / f"{name}.csv"]
         files[-2].write_text(latex(table, f"tab:{name}"), encoding="utf-8")

@@ -4,7 +4,7 @@ import html
 import time
 
 import pytest
-from ledgers import write_grid
+from ledgers import write_grid, write_trial
 
 from labelbench_ray.reporting.write import write_report
 
@@ -36,8 +36,8 @@ def page(browser, complaints):
 
 
 def legend(frame):
-    frame.wait_for_selector(".legendtext")
-    return [text.text_content() for text in frame.query_selector_all(".legendtext")]
+    frame.wait_for_selector("#figure-0 .legendtext")
+    return [text.text_content() for text in frame.query_selector_all("#figure-0 .legendtext")]
 
 
 def test_opened_as_a_file(page, report, complaints):
@@ -49,17 +49,17 @@ def test_opened_as_a_file(page, report, complaints):
 
 def test_another_measure_can_be_chosen(page, report, complaints):
     page.goto(report.as_uri())
-    page.wait_for_selector(".ytitle")
-    assert page.text_content(".ytitle") == "Test accuracy, %"
-    page.select_option("select", label="Pool annotation macro F1")
-    assert page.text_content(".ytitle") == "Pool annotation macro F1, %"
+    page.wait_for_selector("#figure-0 .ytitle")
+    assert page.text_content("#figure-0 .ytitle") == "Test accuracy, %"
+    page.select_option("#choice-0", label="Pool annotation macro F1")
+    assert page.text_content("#figure-0 .ytitle") == "Pool annotation macro F1, %"
     assert complaints == []
 
 
 def test_hovering_a_point_tells_mean_interval_and_seeds(page, report):
     page.goto(report.as_uri())
-    page.wait_for_selector(".scatterlayer .point")
-    page.locator(".scatterlayer .trace").last.locator(".point").nth(2).hover(force=True)
+    page.wait_for_selector("#figure-0 .scatterlayer .point")
+    page.locator("#figure-0 .scatterlayer .trace").last.locator(".point").nth(2).hover(force=True)
     text = page.locator(".hoverlayer").text_content()
     assert "random" in text
     assert "3 seeds" in text
@@ -111,3 +111,40 @@ def test_a_dark_page_prints_in_light_colours_with_every_figure(page, report):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('.legendtext')).fill") == "rgb(29, 31, 35)"
     assert page.locator(".plot:not([data-drawn])").count() == 0
+
+
+def test_a_name_in_the_legend_hides_its_curve(page, report, complaints):
+    page.goto(report.as_uri())
+    legend(page)
+    drawn = "document.querySelectorAll('#figure-0 .scatterlayer .trace .lines path').length"
+    before = page.evaluate(drawn)
+    page.locator("#figure-0 .legendtoggle").first.click()
+    wait_until(lambda: page.evaluate(drawn) < before)
+    assert complaints == []
+
+
+def test_scores_against_time_and_classes_that_were_bought(page, tmp_path, complaints):
+    for strategy, labels in (("random", [0, 1, 1, 2]), ("badge", [0, 0, 0, 2]), ("<b>odd</b>", [1, 1, 1, 1])):
+        for seed in range(2):
+            write_trial(tmp_path, strategy, seed, bought=[(0, [9], [0]), (1, range(4), labels)])
+    page.goto(write_report(tmp_path).html.as_uri())
+    page.locator("#figure-1").scroll_into_view_if_needed()
+    page.wait_for_selector("#figure-1 .heatmaplayer image")
+    assert page.locator("#figure-1 .ytick").all_text_contents() == ["random", "badge", "<b>odd</b>"]
+    page.locator("#figure-2").scroll_into_view_if_needed()
+    page.wait_for_selector("#figure-2 .xtitle")
+    assert page.text_content("#figure-2 .xtitle") == "Seconds of a trial so far"
+    page.select_option("#choice-2", label="Seconds of choosing so far")
+    assert page.text_content("#figure-2 .xtitle") == "Seconds of choosing so far"
+    assert page.locator("svg.ranks text").filter(has_text="<b>odd</b>").count() == 1
+    assert complaints == []
+
+
+def test_a_table_says_what_the_figure_draws(page, report):
+    page.goto(report.as_uri())
+    legend(page)
+    row = page.get_by_role("table", name="Test at 100 labels").get_by_role("row").filter(has_text="badge")
+    said = float(row.get_by_role("cell").nth(2).inner_text().split(" ±")[0])
+    figures = page.evaluate("JSON.parse(document.getElementById('figures').textContent)")
+    badge = [series["name"] for series in figures[0]["series"]].index("badge")
+    assert said == pytest.approx(figures[0]["choices"][0]["curves"][badge]["mean"][-1], abs=0.005)

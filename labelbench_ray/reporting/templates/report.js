@@ -1,5 +1,5 @@
 "use strict";
-// Draws the learning curves from the data in #figures. Uses no storage, no network and no links, so it also works in a
+// Draws the figures from the data in #figures. Uses no storage, no network and no links, so it also works in a
 // frame that allows scripts and nothing else.
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -49,32 +49,67 @@
     return [...bands, ...pairs.map(([series, curve]) => line(series, curve))];
   }
 
-  function layout(node, choice) {
-    const colors = theme();
-    const axis = {
+  function axisStyle(colors) {
+    return {
       color: colors.quiet, gridcolor: colors.grid, linecolor: colors.grid, zeroline: false, ticks: "outside",
       tickcolor: colors.grid, automargin: true, title: { font: { color: colors.ink, size: 13 }, standoff: 10 },
     };
+  }
+
+  function pageLayout(colors) {
     return {
       autosize: !printing, width: printing ? PRINT_WIDTH : undefined,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.documentElement).getPropertyValue("--sans"), size: 12.5, color: colors.ink },
       margin: { l: 56, r: 14, t: 18, b: 50 },
-      xaxis: { ...axis, showgrid: false, showline: true, nticks: node.clientWidth < 500 ? 5 : 10,
-        title: { ...axis.title, text: "Labels bought" }, tickformat: ",d" },
-      yaxis: { ...axis, range: choice.range, zeroline: choice.zero_line, zerolinecolor: colors.quiet, title: { ...axis.title, text: choice.axis } },
-      legend: { orientation: "h", x: 0, xanchor: "left", y: -0.19, yanchor: "top", itemwidth: 34, font: { size: 12.5 } },
       hoverlabel: { bgcolor: colors.paper, bordercolor: colors.quiet, font: { color: colors.ink, size: 12.5 }, align: "left" },
       hovermode: "closest", dragmode: touch ? false : "zoom",
     };
   }
 
+  function layout(node, choice) {
+    const colors = theme();
+    const axis = axisStyle(colors);
+    const x = choice.x_axis
+      ? { type: "log", title: { ...axis.title, text: choice.x_axis } }
+      : { tickformat: ",d", title: { ...axis.title, text: "Labels bought" } };
+    return {
+      ...pageLayout(colors),
+      xaxis: { ...axis, showgrid: false, showline: true, nticks: node.clientWidth < 500 ? 5 : 10, ...x },
+      yaxis: { ...axis, range: choice.range, zeroline: choice.zero_line, zerolinecolor: colors.quiet, title: { ...axis.title, text: choice.axis } },
+      legend: { orientation: "h", x: 0, xanchor: "left", y: -0.19, yanchor: "top", itemwidth: 34, font: { size: 12.5 } },
+    };
+  }
+
+  function drawClasses(node, figure) {
+    const colors = theme();
+    const narrow = node.clientWidth < 500;
+    const axis = { ...axisStyle(colors), showgrid: false, ticks: "", fixedrange: touch };
+    const short = (name) => (narrow && name.length > 16 ? `${name.slice(0, 15)}…` : name);
+    const names = { tickmode: "array", tickvals: figure.series, ticktext: figure.series.map(short) };
+    const middle = colors.paper;
+    const scale = figure.diverges
+      ? [[0, "#b35806"], [0.5, middle], [1, "#2166ac"]]
+      : [[0, middle], [1, "#2166ac"]];
+    const beside = figure.diverges ? "<br>%{z:+.2f} points against random" : "";
+    const cells = {
+      type: "heatmap", x: figure.classes, y: figure.series, z: figure.colours, customdata: figure.shares,
+      colorscale: scale, zmin: figure.diverges ? -figure.most : 0, zmax: figure.most, xgap: figure.classes.length > 40 ? 0 : 1, ygap: 1,
+      colorbar: { orientation: narrow ? "h" : "v", thickness: 12, outlinewidth: 0, tickfont: { color: colors.quiet }, title: { text: figure.legend, font: { size: 12, color: colors.ink } } },
+      hovertemplate: `<b>%{y}</b>, %{x}<br>%{customdata:.2f} % of the labels bought${beside}<extra></extra>`,
+    };
+    const lines = { ...pageLayout(colors), xaxis: { ...axis, type: "category" }, yaxis: { ...axis, ...names, type: "category", autorange: "reversed" } };
+    node.style.height = `${(narrow ? 200 : 140) + 24 * figure.series.length}px`;
+    Plotly.react(node, [cells], lines, { displayModeBar: false, responsive: true });
+  }
+
   function draw(node) {
     const index = Number(node.dataset.figure);
     const figure = figures[index];
-    if (figure.choices.length === 0) return;
-    const choice = figure.choices[shown[index]];
+    if (figure.kind !== "classes" && figure.choices.length === 0) return;
     node.dataset.drawn = "yes";
+    if (figure.kind === "classes") { drawClasses(node, figure); return; }
+    const choice = figure.choices[shown[index]];
     Plotly.react(node, traces(figure, choice), layout(node, choice), { displayModeBar: false, responsive: true });
   }
 

@@ -135,7 +135,8 @@ def test_the_final_table(plain_page):
 
 
 def test_figures_hold_means_intervals_and_counts(plain_page):
-    (figure,) = plain_page.figures()
+    figure, cost = plain_page.figures()
+    assert cost["control"] == "Time"
     assert [series["name"] for series in figure["series"]] == ["badge", "random"]
     choice = figure["choices"][figure["shown"]]
     assert choice["title"] == "Test accuracy"
@@ -150,7 +151,7 @@ def test_figures_hold_means_intervals_and_counts(plain_page):
 
 def test_curves_have_no_running_maximum(tmp_path):
     write_trial(tmp_path, "random", values={20: 0.5, 40: 0.9, 60: 0.6, 80: 0.7, 100: 0.8})
-    (figure,) = page(tmp_path).figures()
+    figure = page(tmp_path).figures()[0]
     means = figure["choices"][figure["shown"]]["curves"][0]["mean"]
     assert means == pytest.approx([50, 90, 60, 70, 80])
 
@@ -235,7 +236,7 @@ def test_end_to_end_scores_have_their_section(tmp_path):
     rows = shown.table("Test accuracy: the model that selected and finetune")
     assert [row[:2] for row in rows[1:]] == [["badge", "60"], ["random", "60"], ["badge", "100"], ["random", "100"]]
     assert all(row[5].startswith("+5.00") for row in rows[1:])
-    assert len(shown.figures()) == 2
+    assert [figure["index"] for figure in shown.figures()] == [0, 1, 2], "curves, time, both models"
 
 
 def test_a_report_is_current_until_a_trial_changes(tmp_path):

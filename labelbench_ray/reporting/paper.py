@@ -34,7 +34,7 @@ _ESCAPED = {
 
 
 def write_paper(evidence: Evidence, folder: Path) -> list[Path]:
-    """Write ``curves.pdf``, ``rank_diagram.pdf`` of three strategies or more, and of every table a .tex and a .csv file.
+    """Write ``curves.pdf``, ``rank_diagram.pdf`` of three strategies or more, and every table as .tex and .csv.
 
     Raises OSError where that cannot be done.
     """

@@ -5,6 +5,7 @@ PIP_OPTIONS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed-$(FAISS)
 PYTEST := $(BIN)/python -m pytest
+AXE := .venv/node_modules/axe-core/axe.min.js
 
 # Without compiled bytecode every worker process starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,7 +36,11 @@ test-plain: $(INSTALLED)  ## Tests that need nothing but a processor
 test-clusters: $(INSTALLED)  ## Tests that need Ray or a GPU
 	$(PYTEST) -m "(ray or gpu) and not browser and not slow and not network"
 
-test-pages: $(INSTALLED)  ## Tests that need a browser
+# Without npm the test of accessibility is skipped.
+$(AXE): | $(INSTALLED)
+	-npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix .venv axe-core@4.14.1
+
+test-pages: $(INSTALLED) $(AXE)  ## Tests that need a browser
 	$(PYTEST) -m "browser and not slow and not network"
 
 test-slow: $(INSTALLED)  ## Long matrices and chaos

@@ -1,7 +1,9 @@
 """The report in a real browser: opened as a file, in a frame that allows scripts alone, dark, and narrow."""
 
 import html
+import os
 import time
+from pathlib import Path
 
 import pytest
 from ledgers import write_grid, write_trial
@@ -9,6 +11,8 @@ from ledgers import write_grid, write_trial
 from labelbench_ray.reporting.write import write_report
 
 pytestmark = pytest.mark.browser
+
+AXE = Path(os.environ.get("AXE") or ".venv/node_modules/axe-core/axe.min.js")
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +134,12 @@ def test_scores_against_time_and_classes_that_were_bought(page, tmp_path, compla
     page.goto(write_report(tmp_path).html.as_uri())
     page.locator("#figure-1").scroll_into_view_if_needed()
     page.wait_for_selector("#figure-1 .heatmaplayer image")
-    assert page.locator("#figure-1 .ytick").all_text_contents() == ["random", "badge", "<b>odd</b>"]
+    assert page.locator("#figure-1 .ytick").all_text_contents() == ["<b>odd</b>", "badge", "random"]
     page.locator("#figure-2").scroll_into_view_if_needed()
     page.wait_for_selector("#figure-2 .xtitle")
-    assert page.text_content("#figure-2 .xtitle") == "Seconds of a trial so far"
+    wait_until(lambda: page.text_content("#figure-2 .xtitle") == "Seconds of a trial so far")
     page.select_option("#choice-2", label="Seconds of choosing so far")
-    assert page.text_content("#figure-2 .xtitle") == "Seconds of choosing so far"
+    wait_until(lambda: page.text_content("#figure-2 .xtitle") == "Seconds of choosing so far")
     assert page.locator("svg.ranks text").filter(has_text="<b>odd</b>").count() == 1
     assert complaints == []
 
@@ -148,3 +152,18 @@ def test_a_table_says_what_the_figure_draws(page, report):
     figures = page.evaluate("JSON.parse(document.getElementById('figures').textContent)")
     badge = [series["name"] for series in figures[0]["series"]].index("badge")
     assert said == pytest.approx(figures[0]["choices"][0]["curves"][badge]["mean"][-1], abs=0.005)
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make test-pages` does it where npm is")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
+def test_axe_finds_nothing_to_mend(page, report, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(report.as_uri())
+    legend(page)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # draws what is further down the page
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    assert len(found["passes"]) > 20, "it did look"

@@ -10,7 +10,7 @@ from runs import cli, facts, finish, last_json, spec, start, write_spec
 
 from labelbench_ray.api import grid
 from labelbench_ray.benchmark.run_folder import running
-from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.benchmark.state import ROWS, Ledger
 from labelbench_ray.config import Experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -45,7 +45,7 @@ def test_ctrl_c_then_kill_then_run_goes_on(tmp_path, quiet):
     killed = run_until(tmp_path, num_rounds=num_rounds(results) + 1)
     killed.kill()
     killed.communicate()
-    finished = {path: path.stat().st_mtime_ns for path in results.glob("trials/*/rounds/[0-9]*[0-9]")}
+    finished = {path: path.stat().st_mtime_ns for path in results.glob(f"trials/*/rounds/*/{ROWS}")}
     assert finished
 
     code, out, err = cli(tmp_path, "run", tmp_path / "experiment.yaml", "--num-cpus", "2", "--json")

@@ -9,6 +9,7 @@ import numpy as np
 from labelbench_ray.benchmark.results import COST, RowKey, bought_table, rows_table
 from labelbench_ray.benchmark.state import Ledger, TrialLedger
 from labelbench_ray.identity import digest
+from labelbench_ray.types import Task
 
 SCHEDULE = "20+20x4"
 BUDGETS = (20, 40, 60, 80, 100)
@@ -72,6 +73,7 @@ def write_trial(
     identity: Mapping[str, Any] | None = None,
     described: bool = True,
     bought: Iterable[tuple[int, Any, Any]] = (),
+    task: Task = "multi_class",
 ) -> TrialLedger:
     """One trial with a round per budget. ``values`` gives test accuracies (default: ``accuracy``); ``bought`` are
     (batch, ids, labels), written with the first round."""
@@ -108,7 +110,7 @@ def write_trial(
             cheats=cheats,
         )
         batches = bought if index == 0 else ()
-        trial.commit_round(index, rows_table(key, scores(value)), bought_table(trial.trial_id, batches))
+        trial.commit_round(index, rows_table(key, scores(value)), bought_table(trial.trial_id, batches, task))
     if described:
         labels = {"dataset": dataset, "encoder": encoder, "trainer": trainer, "strategy": strategy}
         trial.write_description(

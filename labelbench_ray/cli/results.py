@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from labelbench_ray.cli.app import RESULTS, File, Json, Results, Set, app, load, print_json, table
+from labelbench_ray.cli.app import (
+    DEFAULT_FEATURES,
+    RESULTS,
+    Features,
+    File,
+    Json,
+    Results,
+    Set,
+    app,
+    load,
+    print_json,
+    table,
+    tell,
+)
 
 Exported = Annotated[str, Parameter(help="Results folder, its s3:// or gs:// address, or a file that `export` wrote.")]
 
@@ -37,6 +50,38 @@ def report(
         print("\n".join(str(path) for path in asdict(files).values()))
         if paper:
             print(f"{files.html.parent / 'paper'}/: tables as .tex and .csv, figures as .pdf")
+    return 0
+
+
+@app.command(group=RESULTS)
+def illustrate(
+    file: File,
+    *,
+    set_: Set = None,
+    results: Results = None,
+    features: Features = DEFAULT_FEATURES,
+    seed: Annotated[int | None, Parameter(help="Whose trials are shown. Default: the lowest that has any.")] = None,
+    images: Annotated[
+        str | None,
+        Parameter(help="Of a study of vectors: the data set with their images, as '{name: parquet, path: FILE}'."),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Draw the pool as a map and what was bought as small images, and write the report with them.
+
+    The report's slider goes from batch to batch. It then holds images of the data: mind their licence before you share
+    it. Images are those of the data set, or of `--images`, whose rows must be the same in the same order.
+
+    Example: `labelbench illustrate experiments/quickstart.yaml`
+    """
+    from labelbench_ray.api import illustrating
+
+    source = None if images is None else illustrating.images_named(images)
+    drawn, files = illustrating.illustrate(load(file, set_), results, features, seed=seed, images=source, tell=tell)
+    if json_:
+        print_json({"pools": [one._asdict() for one in drawn], "report": files.html})
+    else:
+        print(files.html)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Which classes a strategy buys, beside the baseline: one row of cells for each strategy."""
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from labelbench_ray.reporting.comparisons import BASELINE, Comparison
 from labelbench_ray.reporting.figures import Data
 
 
-def class_figure(comparison: Comparison, bought: Chosen) -> Data | None:
+def class_figure(comparison: Comparison, bought: Chosen, names: Sequence[str] = ()) -> Data | None:
     """Mean share of every class in what was bought, in percent; classes in the order of the baseline's shares.
 
     Colours tell the difference to the baseline in points, or the share itself where there is none. None where sets or
@@ -28,7 +29,7 @@ def class_figure(comparison: Comparison, bought: Chosen) -> Data | None:
     return {
         "kind": "classes",
         "series": [html.escape(name) for name in series],
-        "classes": [f"class {index}" for index in order_C],
+        "classes": [html.escape(names[index]) if index < len(names) else f"class {index}" for index in order_C],
         "colours": colours_KC.round(2).tolist(),
         "most": float(np.abs(colours_KC).max()) or 1.0,
         "diverges": compared,

@@ -21,6 +21,8 @@ from labelbench_ray.reporting.gap_tables import gap_tables, ranking_sentence
 from labelbench_ray.reporting.measures import listed, readable
 from labelbench_ray.reporting.paired_tests import table_of_tests
 from labelbench_ray.reporting.penalties import penalty_table
+from labelbench_ray.reporting.pictures import Picture
+from labelbench_ray.reporting.pool_map import map_figure, picture_of, pool_data
 from labelbench_ray.reporting.rank_diagram import as_svg, rank_diagram
 from labelbench_ray.reporting.rankings import rank_table, stability_table
 from labelbench_ray.reporting.savings import savings_table
@@ -53,6 +55,8 @@ class Section:
     savings: Table | None
     classes: Data | None
     """Its figure of the classes that were bought."""
+    map: Data | None
+    """Its map of the pool, where there is one."""
     acquisition: list[Table]
     cost: Data | None
     """Its curves over seconds."""
@@ -70,8 +74,8 @@ class EvaluationSection:
     tables: list[Table]
 
 
-def render(evidence: Evidence) -> str:
-    """The page. The same evidence gives the same bytes."""
+def render(evidence: Evidence, pictures: Mapping[str, Picture] | None = None) -> str:
+    """The page, with the pictures of its pools if they were drawn. The same evidence gives the same bytes."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -86,7 +90,8 @@ def render(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(evidence, comparison, styles) for comparison in evidence.comparisons]
+    pictures = pictures or {}
+    sections = [_section(evidence, comparison, styles, pictures) for comparison in evidence.comparisons]
     evaluations = _evaluation_sections(evidence, styles)
     return environment.get_template("report.html.jinja").render(
         title=summary.title(evidence),
@@ -104,10 +109,11 @@ def render(evidence: Evidence) -> str:
         styles=styles,
         figures=_numbered(
             [
-                *(figure for part in sections for figure in (part.figure, part.classes, part.cost)),
+                *(figure for part in sections for figure in (part.figure, part.classes, part.map, part.cost)),
                 *(part.figure for part in evaluations),
             ]
         ),
+        pools={name: pool_data(pictures[name]) for name in _pools_shown(sections)},
         css=(TEMPLATES / "report.css").read_text(),
         script=(TEMPLATES / "report.js").read_text(),
         plotly=get_plotlyjs(),
@@ -120,6 +126,10 @@ def _numbered(figures: list[Data | None]) -> list[Data]:
     for index, figure in enumerate(found):
         figure["index"] = index
     return found
+
+
+def _pools_shown(sections: list[Section]) -> list[str]:
+    return sorted({section.map["pool"] for section in sections if section.map})
 
 
 def provenance(evidence: Evidence) -> dict[str, str]:
@@ -138,8 +148,11 @@ def provenance(evidence: Evidence) -> dict[str, str]:
     return facts
 
 
-def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, Style]) -> Section:
+def _section(
+    evidence: Evidence, comparison: Comparison, styles: Mapping[str, Style], pictures: Mapping[str, Picture]
+) -> Section:
     compared, bought = final_statistics(comparison), chosen(evidence, comparison)
+    drawn = picture_of(evidence, comparison, pictures)
     return Section(
         title=_heading(evidence, comparison),
         parts=comparison.columns,
@@ -150,7 +163,8 @@ def _section(evidence: Evidence, comparison: Comparison, styles: Mapping[str, St
         figure=learning_curves(comparison, styles),
         tables=_tables(comparison, compared),
         savings=savings_table(comparison),
-        classes=class_figure(comparison, bought),
+        classes=class_figure(comparison, bought, drawn[1].class_names if drawn else ()),
+        map=map_figure(evidence, comparison, *drawn) if drawn else None,
         acquisition=acquisition_tables(comparison, bought),
         cost=cost_curves(comparison, styles),
         timings=timings_table(comparison),

@@ -16,6 +16,7 @@ from labelbench_ray.reporting.figure import draw_curves
 from labelbench_ray.reporting.measures import ABSENT, Measure, count, readable
 from labelbench_ray.reporting.page import render
 from labelbench_ray.reporting.paper import write_paper
+from labelbench_ray.reporting.pictures import read_pictures
 from labelbench_ray.reporting.statistics import Compared, final_statistics
 from labelbench_ray.storage.place import Where, place_at
 
@@ -68,11 +69,12 @@ def write_report(results: Where, out: Path | None = None, *, paper: bool = False
     if is_export(results):
         file = Path(str(results))
         evidence, out = read_export(file), out or file.with_name(f"{file.stem}-report")
+        pictures = {}
     else:
-        evidence = read_evidence(results)
+        evidence, pictures = read_evidence(results), read_pictures(results)
     folder = place_at(results).scratch if out is None else out
     files = ReportFiles.in_folder(folder)
-    page, lines = render(evidence), summary_lines(evidence)
+    page, lines = render(evidence, pictures), summary_lines(evidence)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.html.write_text(page, encoding="utf-8")

@@ -1,13 +1,18 @@
 """The report in a real browser: opened as a file, in a frame that allows scripts alone, dark, and narrow."""
 
 import html
+import io
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ledgers import write_grid, write_trial
+from PIL import Image
 
+from labelbench_ray.benchmark.state import Ledger
+from labelbench_ray.reporting.pictures import Picture, pool_of, write_picture
 from labelbench_ray.reporting.write import write_report
 
 pytestmark = pytest.mark.browser
@@ -144,6 +149,51 @@ def test_scores_against_time_and_classes_that_were_bought(page, tmp_path, compla
     assert complaints == []
 
 
+@pytest.fixture
+def illustrated(tmp_path):
+    """A report with a map of eight rows and an image of one."""
+    for strategy, second in (("random", [4, 5]), ("badge", [6])):
+        write_trial(tmp_path, strategy, bought=[(0, [0, 1], [0, 1]), (1, second, [1] * len(second)), (2, [7], [0])])
+    image = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(image, "WEBP")
+    picture = Picture(
+        seed=0,
+        class_names=("cat", "<i>dog</i>"),
+        anchors=(("cat", 0.2, 0.2), ("<i>dog</i>", 0.8, 0.8)),
+        ids=np.arange(8),
+        places=np.random.default_rng(0).random((8, 2)),
+        is_landmark=np.arange(8) < 4,
+        images={5: image.getvalue()},
+    )
+    write_picture(tmp_path, pool_of(Ledger(tmp_path).trials()[0].description()["identity"]), picture)
+    return write_report(tmp_path).html
+
+
+def test_the_slider_goes_from_batch_to_batch(page, illustrated, complaints):
+    page.goto(illustrated.as_uri())
+    slider, told, sheet = page.get_by_role("slider", name="Batch"), page.locator("output"), page.locator(".sheet img")
+    slider.scroll_into_view_if_needed()
+    bought = ".trace:nth-child(3) .point"
+    figure = page.locator(".plot.map")
+    figure.locator(bought).first.wait_for()
+    assert told.text_content() == "1 of 2: 1 row", "badge bought one row"
+    assert figure.locator(".trace:nth-child(1) .point").count() == 4
+    assert sorted(figure.locator(".annotation-text").all_text_contents()) == ["<i>dog</i>", "cat"]
+    page.get_by_label("Strategy", exact=True).select_option(label="random")
+    assert told.text_content() == "1 of 2: 2 rows (1 as images)"
+    assert [image.get_attribute("alt") for image in sheet.all()] == ["row 5"]
+    wait_until(lambda: sheet.first.evaluate("image => image.naturalWidth") == 4)
+    assert page.locator(".sheet li").inner_text() == "<i>dog</i>"
+    wait_until(lambda: figure.locator(bought).count() == 2)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert told.text_content() == slider.get_attribute("aria-valuetext") == "2 of 2: 1 row"
+    wait_until(lambda: figure.locator(bought).count() == 1)
+    assert figure.locator(".trace:nth-child(2) .point").count() == 4, "two batches before"
+    assert sheet.count() == 0
+    assert complaints == []
+
+
 def test_a_table_says_what_the_figure_draws(page, report):
     page.goto(report.as_uri())
     legend(page)
@@ -156,10 +206,11 @@ def test_a_table_says_what_the_figure_draws(page, report):
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make test-pages` does it where npm is")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
-def test_axe_finds_nothing_to_mend(page, report, scheme, width):
+@pytest.mark.parametrize("which", ["report", "illustrated"])
+def test_axe_finds_nothing_to_mend(page, request, which, scheme, width):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto(report.as_uri())
+    page.goto(request.getfixturevalue(which).as_uri())
     legend(page)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")  # draws what is further down the page
     page.evaluate("dispatchEvent(new Event('afterprint'))")

@@ -49,7 +49,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_table_lists_exactly_the_commands():
     listed = re.findall(r"^\| `labelbench (\w+)[^|]*` \| .+ \|$", section(README, "Commands"), flags=re.MULTILINE)
-    results = "report export compare import publish verify leaderboard sync ui"
+    results = "report illustrate export compare import publish verify leaderboard sync ui"
     expected = f"run plan embed tune stop select status logs {results} list show validate features doctor"
     assert listed == expected.split()
     assert sorted(listed) == sorted({command.split()[0] for command in COMMANDS})

@@ -10,7 +10,7 @@ NEEDED = {
     "run": "FILE", "plan": "FILE", "embed": "FILE", "tune": "FILE", "sync": "FILE", "stop": "RESULTS",
     "report": "RESULTS", "status": "RESULTS", "logs": "RESULTS", "ui": "WHERE", "show": "KIND", "validate": "KIND",
     "select": "--features", "export": "RESULTS", "compare": "RESULTS", "import": "SOURCE", "publish": "RESULTS",
-    "verify": "BUNDLE", "leaderboard": "BUNDLES",
+    "verify": "BUNDLE", "leaderboard": "BUNDLES", "illustrate": "FILE",
 }  # fmt: skip
 """What a command cannot do without."""
 SEVERAL_SETS = {"features list", "features verify", "features remove"}

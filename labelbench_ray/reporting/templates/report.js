@@ -3,6 +3,7 @@
 // frame that allows scripts and nothing else.
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
+  const pools = JSON.parse(document.getElementById("pools").textContent);
   const shown = figures.map((figure) => figure.shown);
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)").matches;
@@ -14,7 +15,7 @@
   let printing = false;
 
   const theme = () => (prefersDark.matches && !printing ? THEMES.dark : THEMES.light);
-  const nodes = () => [...document.querySelectorAll(".plot")];
+  const nodes = () => [...document.querySelectorAll(".plot:not([hidden])")];
 
   function band(series, curve, opacity) {
     const known = curve.x.map((_, i) => i).filter((i) => curve.low[i] !== null);
@@ -103,16 +104,82 @@
     Plotly.react(node, [cells], lines, { displayModeBar: false, responsive: true });
   }
 
+  const slider = (index) => document.getElementById(`batch-${index}`);
+  const batches = (index) => figures[index].choices[shown[index]].batches;
+
+  // Points are grey, blue and vermilion: told apart by any kind of colour vision, and by their sizes.
+  function drawMap(node, figure, index) {
+    const colors = theme();
+    const { places, points, anchors } = pools[figure.pool];
+    const now = Number(slider(index).value);
+    const dots = (name, marker, rows) => ({
+      type: "scatter", mode: "markers", name, marker, x: rows.map((row) => row.place[0]), y: rows.map((row) => row.place[1]),
+      text: rows.map((row) => `row ${row.id}<br>${row.name}`), hovertemplate: "%{text}<extra></extra>",
+    });
+    const rowsOf = (batch) => batch.ids.map((id, i) => ({ id, name: escaped(batch.classes[i]), place: places[id] }));
+    const pool = { ...dots("pool", { color: colors.quiet, size: 3.5, opacity: 0.4 }, []), x: points[0], y: points[1], hoverinfo: "skip", hovertemplate: undefined };
+    const before = batches(index).slice(0, now).flatMap(rowsOf);
+    const traces = [
+      pool,
+      dots("bought before", { color: "#4a97d2", size: 5.5 }, before),
+      dots("this batch", { color: "#D55E00", size: 9, line: { color: colors.paper, width: 1 } }, rowsOf(batches(index)[now])),
+    ];
+    const around = (values) => [Math.min(...values) - 30, Math.max(...values) + 30];
+    Plotly.react(node, traces, {
+      ...pageLayout(colors),
+      margin: { l: 0, r: 0, t: 6, b: 30 },
+      xaxis: { visible: false, range: around(points[0]), fixedrange: touch },
+      yaxis: { visible: false, range: around(points[1]), scaleanchor: "x", fixedrange: touch },
+      legend: { orientation: "h", x: 0, y: -0.02, yanchor: "top", font: { size: 12.5 } },
+      annotations: anchors.map(([text, x, y]) => ({ text, x, y, showarrow: false, bgcolor: colors.paper, opacity: 0.85, borderpad: 2, font: { size: 12, color: colors.ink } })),
+    }, { displayModeBar: false, responsive: true });
+  }
+
+  // Plotly reads a little HTML in hover texts.
+  function escaped(text) {
+    return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  }
+
+  function showBatch(index) {
+    const range = slider(index);
+    range.max = batches(index).length - 1;
+    const batch = batches(index)[Number(range.value)];
+    const images = pools[figures[index].pool].images;
+    const items = batch.ids.flatMap((id, i) => (images[id] ? [item(id, batch.classes[i], images[id])] : []));
+    const part = (what, count) => (count && count < batch.bought ? [`${count} ${what}`] : []);
+    const parts = [...(figures[index].has_map ? part("on the map", batch.ids.length) : []), ...part("as images", items.length)];
+    const rest = parts.length ? ` (${parts.join(", ")})` : "";
+    const told = `${range.value} of ${range.max}: ${batch.bought.toLocaleString("en")} ${batch.bought === 1 ? "row" : "rows"}${rest}`;
+    document.getElementById(`told-${index}`).textContent = told;
+    range.setAttribute("aria-valuetext", told);
+    document.getElementById(`sheet-${index}`).replaceChildren(...items);
+  }
+
+  function item(id, name, image) {
+    const [entry, picture, caption] = ["li", "img", "span"].map((tag) => document.createElement(tag));
+    picture.src = `data:image/webp;base64,${image}`;
+    picture.alt = `row ${id}`;
+    picture.title = `row ${id}`;
+    caption.textContent = name;
+    entry.append(picture, caption);
+    return entry;
+  }
+
   function draw(node) {
     const index = Number(node.dataset.figure);
     const figure = figures[index];
     if (figure.kind !== "classes" && figure.choices.length === 0) return;
     node.dataset.drawn = "yes";
     if (figure.kind === "classes") { drawClasses(node, figure); return; }
+    if (figure.kind === "map") { drawMap(node, figure, index); return; }
     const choice = figure.choices[shown[index]];
     Plotly.react(node, traces(figure, choice), layout(node, choice), { displayModeBar: false, responsive: true });
   }
 
+  const redrawn = (index) => {
+    const node = document.getElementById(`figure-${index}`);
+    if (!node.hidden) draw(node);
+  };
   const redraw = () => nodes().filter((node) => node.dataset.drawn).forEach(draw);
   const nearby = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
@@ -123,9 +190,16 @@
   nodes().forEach((node) => nearby.observe(node));
 
   document.querySelectorAll("select[data-figure]").forEach((select) => select.addEventListener("change", () => {
-    shown[Number(select.dataset.figure)] = Number(select.value);
-    draw(document.getElementById(`figure-${select.dataset.figure}`));
+    const index = Number(select.dataset.figure);
+    shown[index] = Number(select.value);
+    if (slider(index)) showBatch(index);
+    redrawn(index);
   }));
+  document.querySelectorAll("input[data-batch-of]").forEach((range) => {
+    const index = Number(range.dataset.batchOf);
+    showBatch(index);
+    range.addEventListener("input", () => { showBatch(index); redrawn(index); });
+  });
   prefersDark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => { printing = true; nodes().forEach(draw); });
   addEventListener("afterprint", () => { printing = false; redraw(); });

@@ -378,7 +378,7 @@ def test_any_name_is_a_name_in_every_file_of_a_report(tmp_path, name):
     out = tmp_path / "out"
     files = write_report(tmp_path / "results", out, paper=True)
     page = files.html.read_text()
-    assert (SCRIPT in page, page.count("<script")) == (False, 3)
+    assert (SCRIPT in page, page.count("<script")) == (False, 4)
     lines = files.text.read_text().splitlines()
     assert all(line.isprintable() and len(line) < 500 for line in lines)
     assert sum(line.startswith("  random") for line in lines) == 1
